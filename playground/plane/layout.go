@@ -1,0 +1,75 @@
+package plane
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Layout names the files of a plane under one directory.
+type Layout struct {
+	// Dir is absolute.
+	Dir string
+}
+
+// NewLayout returns the layout of dir, which need not exist.
+func NewLayout(dir string) (Layout, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return Layout{}, fmt.Errorf("resolving %s: %w", dir, err)
+	}
+	return Layout{Dir: absolute}, nil
+}
+
+// Create makes the directories. They hold keys and tokens, so they are for the owner only.
+func (l Layout) Create() error {
+	for _, dir := range []string{l.Dir, l.PKI(), l.logs(), l.etcdData()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("creating %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// PKI is the directory of certificates and keys.
+func (l Layout) PKI() string { return l.path("pki") }
+
+// Log is the log file of a process.
+func (l Layout) Log(name string) string { return filepath.Join(l.logs(), name+".log") }
+
+// Lock is held by the supervisor while it lives.
+func (l Layout) Lock() string { return l.path("lock") }
+
+// Env is the file to source in a shell.
+func (l Layout) Env() string { return l.path("env") }
+
+// Kubeconfig is the admin's.
+func (l Layout) Kubeconfig() string { return l.path("kubeconfig") }
+
+// UserKubeconfig is that of a user given with --user.
+func (l Layout) UserKubeconfig(name string) string { return l.path("kubeconfig-" + name) }
+
+// EtcdPassword is the file with the password of an etcd user.
+func (l Layout) EtcdPassword(user string) string { return l.path("etcd-" + user + "-password") }
+
+func (l Layout) logs() string        { return l.path("logs") }
+func (l Layout) etcdData() string    { return l.path("etcd") }
+func (l Layout) state() string       { return l.path("state.json") }
+func (l Layout) socket() string      { return l.path("control.sock") }
+func (l Layout) tokens() string      { return l.path("tokens.csv") }
+func (l Layout) auditLog() string    { return l.path("audit.log") }
+func (l Layout) auditPolicy() string { return l.path("audit-policy.yaml") }
+
+func (l Layout) path(name string) string { return filepath.Join(l.Dir, name) }
+
+// writeFile replaces a file in one step, so that no reader sees half of it.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, mode); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
