@@ -47,9 +47,9 @@ type Result struct {
 	Failure  *Failure // set if and only if Status is Failed
 	Attempts int      // requests sent
 
-	// Unanswered tells that at least one request got no complete answer. It may have been applied: a
-	// Conflict of such an object is most likely our own write, and only etcd can tell.
-	Unanswered bool
+	// Uncertain tells that at least one request may have been applied without saying so: its answer was lost,
+	// or was a 5xx. A Conflict of such an object may be our own write, and only etcd can tell.
+	Uncertain bool
 }
 
 // Failure is why an object was not rewritten. All fields but Message are made from closed vocabularies or
@@ -119,6 +119,7 @@ const (
 	KindServer            // 500 and other 5xx
 	KindWebhookDown       // an admission webhook could not be called; By names it
 	KindConversion        // a conversion webhook failed
+	KindUnreadable        // the apiserver cannot open what is stored
 	KindNoSpace           // etcd has reached its quota
 	KindNoDryRun          // a webhook with side effects cannot be asked in a dry run; By names it
 	KindAnswer            // 2xx without a resourceVersion: written or not, the answer does not say
@@ -143,6 +144,7 @@ var kinds = [...]struct{ name, text string }{
 	KindServer:       {"server", "apiserver error"},
 	KindWebhookDown:  {"webhookDown", "cannot call admission webhook"},
 	KindConversion:   {"conversion", "conversion webhook failed"},
+	KindUnreadable:   {"unreadable", "stored value unreadable for the apiserver"},
 	KindNoSpace:      {"noSpace", "etcd is out of space"},
 	KindNoDryRun:     {"noDryRun", "dry run not supported by admission webhook"},
 	KindAnswer:       {"answer", "answer without a resourceVersion"},
