@@ -97,7 +97,7 @@ func (s *jsonScanner) value(depth int) bool {
 	}
 	switch s.b[s.at] {
 	case '{':
-		return s.object(depth, func([]byte) bool { return s.value(depth + 1) })
+		return s.object(depth, nil)
 	case '[':
 		return s.array(depth)
 	case '"':
@@ -113,7 +113,7 @@ func (s *jsonScanner) value(depth int) bool {
 	return s.number()
 }
 
-// object consumes an object; member consumes the value of each of its members.
+// object consumes an object; member, if any, consumes the value of each of its members.
 func (s *jsonScanner) object(depth int, member func(key []byte) bool) bool {
 	if depth > maxJSONDepth || !s.skip('{') {
 		return false
@@ -123,17 +123,22 @@ func (s *jsonScanner) object(depth int, member func(key []byte) bool) bool {
 		return true
 	}
 	for {
-		var key []byte
 		s.space()
-		if !s.text(&key) {
+		start := s.at
+		plain, ok := s.quoted()
+		end := s.at
+		s.space()
+		if !ok || !s.skip(':') {
 			return false
 		}
 		s.space()
-		if !s.skip(':') {
-			return false
+		if member == nil {
+			ok = s.value(depth + 1)
+		} else {
+			key, valid := s.decoded(start, end, plain)
+			ok = valid && member(key)
 		}
-		s.space()
-		if !member(key) {
+		if !ok {
 			return false
 		}
 		s.space()
@@ -183,16 +188,18 @@ func (s *jsonScanner) text(dst *[]byte) bool {
 	if !ok {
 		return false
 	}
+	*dst, ok = s.decoded(start, s.at, plain)
+	return ok
+}
+
+// decoded is the text of the string that was consumed from start to end, never nil.
+func (s *jsonScanner) decoded(start, end int, plain bool) ([]byte, bool) {
 	if plain {
-		*dst = s.b[start+1 : s.at-1]
-		return true
+		return s.b[start+1 : end-1], true
 	}
-	var decoded string
-	if json.Unmarshal(s.b[start:s.at], &decoded) != nil {
-		return false
-	}
-	*dst = []byte(decoded)
-	return true
+	var text string
+	err := json.Unmarshal(s.b[start:end], &text)
+	return []byte(text), err == nil
 }
 
 // quoted consumes a string; plain means that its bytes are its text.

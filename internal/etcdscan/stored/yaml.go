@@ -13,7 +13,8 @@ const maxYAML = 8 << 20
 // looksLikeYAML tells whether payload is worth a try: text in which the names of both fields occur. The apiserver has no better test
 // for YAML than that nothing else fits.
 func looksLikeYAML(payload []byte) bool {
-	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }
+	// A carriage return is a line break of its own in YAML, and no encoder leaves one unescaped.
+	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }
 	return len(payload) <= maxYAML && utf8.Valid(payload) && !bytes.ContainsFunc(payload, control) &&
 		bytes.Contains(payload, []byte("apiVersion")) && bytes.Contains(payload, []byte("kind"))
 }
@@ -51,9 +52,12 @@ func parseYAML(payload []byte) (Header, error) {
 // severalDocuments tells whether a document marker stands behind the first line with content. The decoder would read the first
 // document and pass over the rest. No scalar can hold a marker at the beginning of a line.
 func severalDocuments(payload []byte) bool {
+	for _, lineBreak := range []string{"\u0085", "\u2028", "\u2029"} { // YAML 1.1 has these too
+		payload = bytes.ReplaceAll(payload, []byte(lineBreak), []byte("\n"))
+	}
 	content := false
 	for line := range bytes.Lines(payload) {
-		line = bytes.TrimRight(line, " \t\r\n")
+		line = bytes.TrimRight(line, " \t\n")
 		marker := len(line) >= 3 && (string(line[:3]) == "---" || string(line[:3]) == "...") && (len(line) == 3 || line[3] == ' ' || line[3] == '\t')
 		if marker && (content || line[0] == '.') {
 			return true

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
+)
+
+func newAuditCommand(p *program) *cobra.Command {
+	var (
+		revision                   int64
+		expected, expectedVersions []string
+		output                     string
+		maxFindings                int64
+	)
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Report how every object in etcd is encrypted and at which apiVersion it is stored",
+		Long: `audit reads etcd at one revision and counts, per resource, how the objects are encrypted and at which apiVersion they
+are stored. With an expectation it also judges: every object that is not as expected is a finding, and the verdict is
+Complete, Incomplete or Indeterminate. What was not read is never clean.
+
+It only reads. The apiserver is asked for one thing alone: whether a resource that was expected and not found in etcd
+really has no objects.`,
+		Example: `  # what is there, with the variables that etcdctl uses
+  svmctl audit
+
+  # is every secret under key2?
+  svmctl audit --expect secrets=aescbc:key2
+
+  # one resource under another storage root, for a program
+  svmctl audit --prefix /kubernetes.io/secrets -o json`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	kube := addKubeFlags(cmd.Flags())
+	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
+	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
+	cmd.Flags().StringArrayVar(&expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`, such as deployments.apps=apps/v1; repeatable")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
+	cmd.Flags().Int64Var(&maxFindings, "max-findings", -1, "list at most `N` findings (default: 20 in tables, all elsewhere)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		format, err := render.ParseFormat(output)
+		if err != nil {
+			return usageError(err)
+		}
+		palette, err := p.palette(p.outTerminal)
+		if err != nil {
+			return err
+		}
+		expectations, err := verify.ParseExpectations(expected, expectedVersions)
+		if err != nil {
+			return usageError(err)
+		}
+		if revision < 0 {
+			return usageError(fmt.Errorf("--revision %d: revisions begin at 1", revision))
+		}
+		store, err := etcd.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		progress := new(etcdscan.Progress)
+		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
+		result, err := audit.Run(ctx, audit.Request{
+			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
+			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
+				cfg, err := kube.config()
+				return err == nil && expect.Empty(ctx, cfg, r, store.Revision)
+			},
+			Version: version, Now: time.Now, Progress: progress,
+		})
+		stopProgress()
+		if err != nil {
+			return err
+		}
+		defer result.Close()
+		if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		return verdictExit(result.Verdict)
+	}
+	return cmd
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan/live"
+)
+
+// etcdFlags are etcdctl's, with its environment variables.
+type etcdFlags struct {
+	endpoints    []string
+	config       live.Config
+	prefixes     []string
+	env          func(string) (string, bool)
+	endpointsSet *pflag.Flag
+}
+
+func addEtcdFlags(fs *pflag.FlagSet, env func(string) (string, bool)) *etcdFlags {
+	f := &etcdFlags{env: env}
+	fs.StringSliceVar(&f.endpoints, "endpoints", nil, "etcd `URL`s, comma-separated (ETCDCTL_ENDPOINTS)")
+	fs.StringVar(&f.config.CACert, "cacert", "", "PEM `file` with the authority of etcd's certificate (ETCDCTL_CACERT)")
+	fs.StringVar(&f.config.Cert, "cert", "", "PEM `file` with the client certificate for etcd (ETCDCTL_CERT)")
+	fs.StringVar(&f.config.Key, "key", "", "PEM `file` with the key of that certificate (ETCDCTL_KEY)")
+	fs.StringVar(&f.config.User, "etcd-user", "", "`name` of an etcd user, where etcd authenticates by password")
+	fs.StringVar(&f.config.PasswordFile, "etcd-password-file", "", "`file` that holds the password of --etcd-user")
+	fs.DurationVar(&f.config.DialTimeout, "etcd-dial-timeout", 0, "how long to wait for etcd's first answer (default 5s)")
+	fs.StringArrayVar(&f.prefixes, "prefix", nil, "etcd key `prefix` to read, with or without a trailing slash; repeatable (default: the storage roots found in etcd)")
+	return f
+}
+
+// open connects, taking from the environment what no flag names.
+func (f *etcdFlags) open(ctx context.Context) (*live.Store, error) {
+	cfg := f.config
+	cfg.Endpoints = f.endpoints
+	for variable, value := range map[string]*string{"ETCDCTL_CACERT": &cfg.CACert, "ETCDCTL_CERT": &cfg.Cert, "ETCDCTL_KEY": &cfg.Key} {
+		if v, ok := f.env(variable); ok && *value == "" {
+			*value = v
+		}
+	}
+	if v, ok := f.env("ETCDCTL_ENDPOINTS"); ok && len(cfg.Endpoints) == 0 && v != "" {
+		cfg.Endpoints = strings.Split(v, ",")
+	}
+	for i, ep := range cfg.Endpoints {
+		cfg.Endpoints[i] = strings.TrimSpace(ep)
+	}
+	return live.Open(ctx, cfg)
+}
+
+// origin names the store in a report.
+func origin(store *live.Store) audit.Source {
+	return audit.Source{Type: "etcd", Endpoints: store.Endpoints(), Integrity: "absent"}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/migrate"
+	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+const (
+	exitDone          = 0
+	exitFailed        = 1
+	exitUsage         = 2
+	exitIncomplete    = 3
+	exitIndeterminate = 4
+	exitInterrupted   = 130
+)
+
+// exitError carries an exit status that does not follow from the error itself. A nil err prints nothing: the report
+// has said it.
+type exitError struct {
+	code  int
+	err   error
+	hints []string
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(err error, hints ...string) error {
+	return &exitError{code: exitUsage, err: err, hints: append(hints, "svmctl --help shows what there is")}
+}
+
+func interrupted(err error) error {
+	var exit *exitError
+	if errors.As(err, &exit) && exit.code == exitInterrupted {
+		return err
+	}
+	return &exitError{code: exitInterrupted, err: errors.New("interrupted")}
+}
+
+// verdictExit is the exit status of a verdict; a report without one was made to be read.
+func verdictExit(v verify.Verdict) error {
+	switch v {
+	case verify.Incomplete:
+		return &exitError{code: exitIncomplete}
+	case verify.Indeterminate:
+		return &exitError{code: exitIndeterminate}
+	}
+	return nil
+}
+
+// report prints an error with its hints and returns the exit status. It is the only place where errors become words
+// and numbers.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code, hints := exitFailed, hintsFor(err)
+	var exit *exitError
+	if errors.As(err, &exit) {
+		code = exit.code
+		hints = append(exit.hints[:len(exit.hints):len(exit.hints)], hints...)
+		if exit.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintf(w, "svmctl: error: %s\n", oneLine(err.Error()))
+	for _, hint := range hints {
+		fmt.Fprintf(w, "svmctl: hint: %s\n", hint)
+	}
+	return code
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// hintsFor is the next safe step for the errors that can be foreseen.
+func hintsFor(err error) []string {
+	var (
+		unknownAuthority x509.UnknownAuthorityError
+		hostname         x509.HostnameError
+		invalid          x509.CertificateInvalidError
+		record           tls.RecordHeaderError
+		unknownResource  *rewrite.UnknownResourceError
+		file             *live.FileError
+	)
+	switch {
+	case errors.Is(err, live.ErrNoEndpoints):
+		return []string{"pass --endpoints, --cacert, --cert and --key, or set ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY"}
+	case errors.As(err, &unknownAuthority):
+		return []string{"the certificate of the server is signed by another authority than --cacert (ETCDCTL_CACERT) holds; on a kubeadm node it is /etc/kubernetes/pki/etcd/ca.crt"}
+	case errors.As(err, &hostname):
+		return []string{"use the name or address that the certificate of etcd was made for"}
+	case errors.As(err, &invalid):
+		return []string{"look at the certificate's dates and usage: openssl x509 -noout -text -in FILE"}
+	case errors.As(err, &record):
+		return []string{"this endpoint does not speak TLS: is it http:// rather than https://, or another port?"}
+	case errors.Is(err, live.ErrCredentials):
+		return []string{"check --etcd-user and the file given to --etcd-password-file"}
+	case errors.Is(err, etcdscan.ErrPermission):
+		return []string{"etcd lets this user or certificate read something else only: narrow the scope with --prefix, or use credentials that may read it"}
+	case errors.Is(err, live.ErrMixedClusters):
+		return []string{"list the members of one etcd cluster in --endpoints"}
+	case errors.As(err, &file), errors.Is(err, fs.ErrNotExist):
+		return []string{"check the path and that this user may read it"}
+	case errors.Is(err, audit.ErrNothingFound):
+		return []string{"leave --prefix out to let svmctl find the storage roots; the apiserver's flag --etcd-prefix tells the root"}
+	case errors.Is(err, audit.ErrNoRoot):
+		return []string{"is this the etcd of a control plane? If the objects lie under an unusual root, name it with --prefix"}
+	case errors.Is(err, etcdscan.ErrTooManyDirectories):
+		return []string{"this etcd holds much beside Kubernetes: name the storage root with --prefix (the apiserver's --etcd-prefix)"}
+	case errors.Is(err, etcdscan.ErrCompacted):
+		return []string{"etcd no longer keeps that revision: leave --revision out to read the newest"}
+	case errors.Is(err, etcdscan.ErrFutureRevision):
+		return []string{"leave --revision out to read the newest"}
+	case errors.As(err, &unknownResource):
+		return unknownResourceHints(unknownResource)
+	case errors.Is(err, migrate.ErrForeignEtcd):
+		return []string{"--endpoints and the kubeconfig must belong to the same control plane"}
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
+		return []string{"is the server up, and are address and port right?"}
+	}
+	return nil
+}
+
+func unknownResourceHints(err *rewrite.UnknownResourceError) []string {
+	if len(err.Near) == 0 {
+		return []string{"kubectl api-resources lists what this apiserver serves"}
+	}
+	return []string{"did you mean " + strings.Join(err.Near, ", ") + "?"}
+}

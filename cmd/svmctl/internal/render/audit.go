@@ -1,0 +1,229 @@
+package render
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// findingsInTables is how many findings a table lists when nobody says otherwise.
+const findingsInTables = 20
+
+// Audit writes an audit report.
+func Audit(w io.Writer, r *audit.Report, opts Options) error {
+	switch opts.Format {
+	case JSON:
+		return auditDocument(w, r, opts, &jsonDocument{})
+	case YAML:
+		return auditDocument(w, r, opts, &yamlDocument{})
+	case CSV:
+		return auditCSV(w, r)
+	}
+	if err := auditGroups(w, r, opts); err != nil {
+		return err
+	}
+	if err := auditSummary(w, r, opts.Palette); err != nil {
+		return err
+	}
+	return auditFindings(w, r, opts)
+}
+
+func auditDocument(w io.Writer, r *audit.Report, opts Options, d document) error {
+	limit := r.FindingCount
+	if opts.MaxFindings >= 0 {
+		limit = min(limit, opts.MaxFindings)
+	}
+	head := struct {
+		*audit.Report
+		FindingsOmitted int64 `json:"findingsOmitted"`
+	}{r, r.FindingCount - limit}
+	if err := d.begin(w, head, "findings"); err != nil {
+		return err
+	}
+	for f, err := range r.Findings() {
+		if err != nil {
+			return err
+		}
+		if limit--; limit < 0 {
+			break
+		}
+		if err := d.item(w, f); err != nil {
+			return err
+		}
+	}
+	return d.end(w)
+}
+
+func auditGroups(w io.Writer, r *audit.Report, opts Options) error {
+	wide := opts.Format == Wide
+	header := []string{"RESOURCE", "OBJECTS", "AT REST", "STORED AS", "BYTES"}
+	if wide {
+		header = append(header, "ROOT", "ENCODING", "OPENED", "NOTE")
+	}
+	t := newTable(header, 1, 4)
+	for _, g := range r.Groups {
+		row := []string{
+			resourceName(g), strconv.FormatInt(g.Objects, 10), opts.Palette.severity(g.Worst, atRestText(g.AtRest)),
+			storedText(g), Bytes(g.Bytes),
+		}
+		if wide {
+			encoding := ""
+			if g.Stored != nil {
+				encoding = string(g.Stored.Encoding)
+			}
+			row = append(row, visible(g.Root), encoding, string(g.Opened), g.Note)
+		}
+		t.row(row...)
+	}
+	return t.write(w)
+}
+
+func resourceName(g audit.Group) string {
+	switch {
+	case g.Resource != "":
+		return visible(verify.Resource{Group: g.Group, Name: g.Resource}.String())
+	case g.Note != "":
+		return "(" + g.Note + ")"
+	}
+	return "(unknown)"
+}
+
+func atRestText(e atrest.Encryption) string {
+	text := visible(verify.Describe(e))
+	if e.Provider == atrest.Identity {
+		return "plaintext"
+	}
+	if e.KeyInferred {
+		text += " (name inferred)"
+	}
+	return text
+}
+
+func storedText(g audit.Group) string {
+	switch {
+	case g.Stored != nil:
+		return visible(g.Stored.APIVersion + " " + g.Stored.Kind)
+	case g.AtRest.Provider == atrest.Identity || g.AtRest.Provider == atrest.Unknown:
+		return "not readable"
+	}
+	return "not opened"
+}
+
+func auditSummary(w io.Writer, r *audit.Report, palette Palette) error {
+	out := &strings.Builder{}
+	fmt.Fprintf(out, "\n%s, %s of values, at revision %d under %s", Count(r.Totals.Keys, "key"), Bytes(r.Totals.Bytes), r.Source.Revision, visibleList(r.Scope.Prefixes))
+	if r.Scope.Found {
+		out.WriteString(" (found in etcd)")
+	}
+	out.WriteString("\n")
+	if r.Scope.Outside != nil && *r.Scope.Outside > 0 {
+		fmt.Fprintf(out, "%s outside of this scope were not read\n", Count(*r.Scope.Outside, "key"))
+	}
+	if r.Verdict == verify.NotJudged {
+		out.WriteString("Verdict: none, because nothing was expected (--expect)\n")
+	} else {
+		fmt.Fprintf(out, "Verdict: %s\n", palette.Verdict(r.Verdict))
+	}
+	writeReasons(out, r.Reasons, palette)
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// writeReasons lists what keeps a verdict from Complete, a line each.
+func writeReasons(out *strings.Builder, reasons []audit.Reason, palette Palette) {
+	for _, reason := range reasons {
+		line := "  "
+		if reason.Objects > 0 {
+			line += strconv.FormatInt(reason.Objects, 10) + " "
+		}
+		if reason.Resource != "" {
+			line += visible(reason.Resource) + " "
+		}
+		line += palette.severity(reason.Severity, string(reason.Code)) + ": " + visible(reason.Message)
+		if reason.Expected != "" && reason.Found != "" {
+			line += fmt.Sprintf(" (expected %s, found %s)", visible(reason.Expected), visible(reason.Found))
+		}
+		out.WriteString(line + "\n")
+	}
+}
+
+func auditFindings(w io.Writer, r *audit.Report, opts Options) error {
+	limit := opts.MaxFindings
+	if limit < 0 {
+		limit = findingsInTables
+	}
+	t := newTable([]string{"FINDING", "KEY", "REVISION", "EXPECTED", "FOUND"}, 2)
+	var shown, all int64
+	for f, err := range r.Findings() {
+		if err != nil {
+			return err
+		}
+		if f.Key == "" {
+			continue // said by the reasons
+		}
+		if all++; shown == limit {
+			break
+		}
+		shown++
+		t.row(opts.Palette.severity(f.Severity, string(f.Code)), visible(f.Key), strconv.FormatInt(f.ModRevision, 10), visible(f.Expected), visible(f.Found))
+	}
+	if shown > 0 {
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	if all > shown {
+		_, err := fmt.Fprintf(w, "… of %s; -o json lists them all\n", Count(r.FindingCount, "finding"))
+		return err
+	}
+	return nil
+}
+
+func auditCSV(w io.Writer, r *audit.Report) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{{"root", "group", "resource", "provider", "version", "key", "keyID", "keyInferred", "apiVersion", "kind", "encoding", "opened", "authenticated", "note", "objects", "bytes"}}
+	for _, g := range r.Groups {
+		var apiVersion, kind, encoding string
+		if g.Stored != nil {
+			apiVersion, kind, encoding = g.Stored.APIVersion, g.Stored.Kind, string(g.Stored.Encoding)
+		}
+		rows = append(rows, []string{g.Root, g.Group, g.Resource, string(g.AtRest.Provider), g.AtRest.Version, g.AtRest.Key, g.AtRest.KeyID,
+			strconv.FormatBool(g.AtRest.KeyInferred), apiVersion, kind, encoding, string(g.Opened), strconv.FormatBool(g.Authenticated), g.Note,
+			strconv.FormatInt(g.Objects, 10), strconv.FormatInt(g.Bytes, 10)})
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = inertCell(cell)
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// inertCell keeps a spreadsheet from taking a name out of etcd for a formula.
+func inertCell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+func visibleList(ss []string) string {
+	var out []string
+	for _, s := range ss {
+		out = append(out, visible(s))
+	}
+	return strings.Join(out, ", ")
+}

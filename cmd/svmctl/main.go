@@ -1,0 +1,48 @@
+// Command svmctl audits how Kubernetes objects lie in etcd, has stale ones rewritten through the apiserver, and proves
+// from etcd that it is done.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+// version is set at link time.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	io := streams{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		inTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
+		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+	code := run(ctx, os.Args[1:], io, os.LookupEnv)
+	os.Exit(code)
+}
+
+// streams are what a command reads from and writes to.
+type streams struct {
+	in                                   io.Reader
+	out, err                             io.Writer
+	inTerminal, outTerminal, errTerminal bool
+}
+
+// run is the whole program but for signals and exit.
+func run(ctx context.Context, args []string, io streams, env func(string) (string, bool)) int {
+	root := newRootCommand(io, env)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && err != nil {
+		err = interrupted(err)
+	}
+	return report(io.err, err)
+}

@@ -1,0 +1,214 @@
+// Package audit is one look at a store: it scans a scope at one revision, judges what it saw and keeps what is the
+// matter with which object. It never writes to the store.
+package audit
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/stored"
+	"github.com/svmctl/svmctl/internal/spool"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+var (
+	// ErrNothingFound is returned when the prefixes hold no key and no expectation asked for any.
+	ErrNothingFound = errors.New("there is no key under the prefix")
+	// ErrNoRoot is returned when no prefix was given and the store holds no Kubernetes objects.
+	ErrNoRoot = errors.New("no Kubernetes objects were found in this etcd")
+)
+
+// Request is what to look at.
+type Request struct {
+	Store        etcdscan.Source
+	Origin       Source   // named in the report; revision and cluster are filled in
+	Prefixes     []string // empty: the storage roots found in the store
+	Revision     int64    // 0: the newest
+	Expectations verify.Expectations
+	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
+	ConfirmEmpty func(context.Context, verify.Resource) bool
+	Version      string // of svmctl
+	Now          func() time.Time
+	Progress     *etcdscan.Progress
+}
+
+// suspect is an object that may have a fault; which ones is known once the scan is over.
+type suspect struct {
+	Entry       int32
+	Key         string
+	ModRevision int64
+	Size        int64
+}
+
+// Run takes the look. An error means that no report could be made. The caller closes the report.
+func Run(ctx context.Context, req Request) (*Report, error) {
+	report := &Report{
+		APIVersion: APIVersion, Kind: "AuditReport", Tool: Tool{Version: req.Version}, Source: req.Origin,
+		StartedAt: req.Now().UTC(), expectations: req.Expectations,
+		Reasons: []Reason{}, Expectations: []Expectation{}, Groups: []Group{},
+	}
+	if report.Source.Endpoints == nil {
+		report.Source.Endpoints = []string{}
+	}
+	scope, err := scopeOf(ctx, req)
+	if errors.Is(err, etcdscan.ErrUnsupportedStore) {
+		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: err}, nil, req.Now())
+		report.Scope.Prefixes = req.Prefixes
+		return report, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	report.Scope = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}
+	progress := req.Progress
+	if progress == nil {
+		progress = new(etcdscan.Progress)
+	}
+	c := &collector{expectations: req.Expectations}
+	result, err := etcdscan.Scan(ctx, req.Store, scope, req.Revision, c, progress)
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	report.entries, report.suspects = c.entries, c.suspects
+	if result.Tally.Objects() == 0 && result.Shortfall == nil && len(req.Expectations) == 0 {
+		report.Close()
+		return nil, ErrNothingFound
+	}
+	if all, err := req.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
+		outside := all - result.Counted
+		report.Scope.Outside = &outside
+	}
+	confirm := func(r verify.Resource) bool { return req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, r) }
+	report.finish(result, confirm, req.Now())
+	return report, nil
+}
+
+// scopeOf pins nothing: roots are looked for at the newest revision, and a root that appears later is not in the scope
+// that the report names.
+func scopeOf(ctx context.Context, req Request) (etcdscan.Scope, error) {
+	if len(req.Prefixes) > 0 {
+		roots := []string(nil)
+		if found, err := etcdscan.Roots(ctx, req.Store, 0); err == nil {
+			roots = found
+		}
+		return etcdscan.NewScope(req.Prefixes, roots), nil
+	}
+	roots, err := etcdscan.Roots(ctx, req.Store, 0)
+	if err != nil {
+		return etcdscan.Scope{}, err
+	}
+	if len(roots) == 0 {
+		return etcdscan.Scope{}, ErrNoRoot
+	}
+	return etcdscan.NewScope(roots, roots), nil
+}
+
+// collector keeps the objects that may have a fault.
+type collector struct {
+	expectations verify.Expectations
+	suspects     *spool.Spool[suspect]
+	entries      []*etcdscan.Entry
+	index        map[*etcdscan.Entry]int32 // -1: nothing can be the matter with this entry
+}
+
+func (c *collector) Begin() {
+	c.close()
+	c.suspects = new(spool.Spool[suspect])
+	c.entries, c.index = nil, make(map[*etcdscan.Entry]int32)
+}
+
+func (c *collector) close() {
+	if c.suspects != nil {
+		c.suspects.Close()
+	}
+}
+
+func (c *collector) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
+	i, known := c.index[e]
+	if !known {
+		i = -1
+		if c.expectations.Suspect(e) {
+			i = int32(len(c.entries))
+			c.entries = append(c.entries, e)
+		}
+		c.index[e] = i
+	}
+	if i < 0 {
+		return nil
+	}
+	return c.suspects.Add(suspect{Entry: i, Key: r.Key, ModRevision: r.ModRevision, Size: r.Size})
+}
+
+// finish fills in everything that follows from the scan.
+func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bool, now time.Time) {
+	entries := result.Tally.Entries()
+	verdict, reasons := r.expectations.Check(verify.Evidence{Entries: entries, Shortfall: result.Shortfall, ConfirmedEmpty: confirm})
+	r.Verdict = verdict
+	r.Source.Revision = result.Pin.Revision
+	if result.Pin.ClusterID != 0 {
+		r.Source.ClusterID = strconv.FormatUint(result.Pin.ClusterID, 16)
+	}
+	r.Scope.Whole = result.Shortfall == nil
+	r.Totals = Totals{Keys: result.Tally.Objects(), Bytes: result.Tally.Bytes()}
+	for _, e := range r.expectations {
+		r.Expectations = append(r.Expectations, Expectation{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From})
+	}
+	for _, reason := range reasons {
+		out := Reason{Code: reason.Code, Severity: reason.Severity, Resource: reason.Resource.String(), Expected: reason.Expected,
+			Found: reason.Found, Objects: reason.Objects, Message: reason.Message}
+		r.Reasons = append(r.Reasons, out)
+		if reason.Whole {
+			r.whole = append(r.whole, Finding{Code: reason.Code, Severity: reason.Severity, Group: reason.Resource.Group,
+				Resource: reason.Resource.Name, Message: reason.Message, Expected: reason.Expected, Found: reason.Found})
+		}
+	}
+	r.groups(entries)
+	r.FindingCount = int64(len(r.whole))
+	for _, e := range entries {
+		r.FindingCount += e.Objects * int64(len(r.expectations.EntryFaults(e)))
+	}
+	r.FinishedAt = now.UTC()
+}
+
+// groups adds up entries that differ in nothing that the report shows.
+func (r *Report) groups(entries []etcdscan.Entry) {
+	at := make(map[etcdscan.Group]int)
+	for _, e := range entries {
+		worst := worst(r.expectations.EntryFaults(e))
+		k := e.Group
+		k.Fault, k.Unserved = "", false
+		if i, ok := at[k]; ok {
+			r.Groups[i].Objects += e.Objects
+			r.Groups[i].Bytes += e.Bytes
+			r.Groups[i].Worst = worse(r.Groups[i].Worst, worst)
+			continue
+		}
+		at[k] = len(r.Groups)
+		g := Group{Root: e.Root, Group: e.Group.Group, Resource: e.Resource, AtRest: e.AtRest, Opened: e.Opened,
+			Authenticated: e.Authenticated, Note: e.Note, Objects: e.Objects, Bytes: e.Bytes, Worst: worst}
+		if e.Stored != (stored.Type{}) {
+			g.Stored = &e.Stored
+		}
+		r.Groups = append(r.Groups, g)
+	}
+}
+
+func worst(faults []verify.Fault) verify.Severity {
+	var w verify.Severity
+	for _, f := range faults {
+		w = worse(w, f.Severity)
+	}
+	return w
+}
+
+func worse(a, b verify.Severity) verify.Severity {
+	rank := map[verify.Severity]int{verify.Info: 1, verify.Warning: 2, verify.Error: 3}
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,289 @@
+// Package live reads a running etcd at one pinned revision. It is the only package that talks to etcd, and it never
+// writes: it holds a client narrowed to reading, never calls Put, Delete, Txn or Compact, and takes no lease.
+package live
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+)
+
+const (
+	// defaultTimeout bounds one unary request, and the silence between two chunks of a stream.
+	defaultTimeout = 30 * time.Second
+	// defaultDialTimeout bounds the wait for the first answer of any endpoint.
+	defaultDialTimeout = 5 * time.Second
+	// maxMessage bounds one answer in bytes, and with it the memory of a page: etcd refuses values of more than 1.5 MiB
+	// unless --max-request-bytes says otherwise.
+	maxMessage = 64 << 20
+)
+
+// contactKey is asked for where the answer's header is all that is wanted. It lies under the default storage root
+// because credentials may be limited to that.
+const contactKey = "/registry/svmctl"
+
+// Config says how to reach etcd, in etcdctl's terms.
+type Config struct {
+	Endpoints    []string
+	CACert       string // files in PEM
+	Cert, Key    string
+	User         string
+	PasswordFile string // holds the password alone; a trailing newline is dropped
+	DialTimeout  time.Duration
+	ForcePaging  bool          // never use RangeStream
+	MaxPageBytes int           // aim for pages of this many bytes of values; 0 = 2 MiB
+	Timeout      time.Duration // of one request, and of the silence in a stream; 0 = 30 s
+}
+
+// getter is the part of clientv3.KV that a reader may use.
+type getter interface {
+	Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error)
+	GetStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.GetStreamChan, error)
+}
+
+// inspector is the part of clientv3.Maintenance that a reader may use.
+type inspector interface {
+	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
+	AlarmList(ctx context.Context) (*clientv3.AlarmResponse, error)
+}
+
+// Store is a running etcd. It is safe for concurrent use.
+type Store struct {
+	kv          getter
+	maintenance inspector
+	close       func() error
+	endpoints   []string
+	timeout     time.Duration
+	pageBytes   int
+	stream      streamSupport
+	cluster     clusterGuard
+}
+
+// Open prepares the client and waits until one endpoint answers, for at most the dial timeout. No request that could
+// change anything is sent.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if len(cfg.Endpoints) == 0 {
+		return nil, ErrNoEndpoints
+	}
+	tlsConfig, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	password, err := cfg.password()
+	if err != nil {
+		return nil, err
+	}
+	dialTimeout := cfg.DialTimeout
+	if dialTimeout == 0 {
+		dialTimeout = defaultDialTimeout
+	}
+	if err := probe(ctx, cfg.Endpoints, tlsConfig, dialTimeout); err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: cfg.Endpoints, TLS: tlsConfig, Username: cfg.User, Password: password,
+		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 10 * time.Second,
+		MaxCallRecvMsgSize: maxMessage,
+		Logger:             zap.NewNop(), Context: context.WithoutCancel(ctx),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to etcd: %w", classifyError(err))
+	}
+	s := &Store{
+		kv: client.KV, maintenance: client.Maintenance, close: client.Close,
+		endpoints: cfg.Endpoints, timeout: cfg.Timeout, pageBytes: cfg.MaxPageBytes,
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultTimeout
+	}
+	if s.pageBytes == 0 {
+		s.pageBytes = 2 << 20
+	}
+	if cfg.ForcePaging {
+		s.stream.deny()
+	}
+	if err := s.firstContact(ctx, dialTimeout); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("connecting to etcd: %w", err)
+	}
+	return s, nil
+}
+
+// firstContact tells a server that cannot be reached from one that can, whatever the credentials may then read.
+func (s *Store) firstContact(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := s.kv.Get(ctx, contactKey, clientv3.WithCountOnly())
+	if err = classifyError(err); errors.Is(err, etcdscan.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+// Close ends the connections.
+func (s *Store) Close() error { return s.close() }
+
+// Endpoints are those the store was opened with.
+func (s *Store) Endpoints() []string { return s.endpoints }
+
+func (cfg Config) tls() (*tls.Config, error) {
+	secure := cfg.CACert != "" || cfg.Cert != "" || cfg.Key != ""
+	for _, ep := range cfg.Endpoints {
+		secure = secure || strings.HasPrefix(ep, "https://") || strings.HasPrefix(ep, "unixs:")
+	}
+	if !secure {
+		return nil, nil
+	}
+	if (cfg.Cert == "") != (cfg.Key == "") {
+		return nil, ErrHalfKeyPair
+	}
+	for _, file := range nonEmpty(cfg.CACert, cfg.Cert, cfg.Key) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, &FileError{Path: file, Err: errors.Unwrap(err)}
+		}
+		if block, _ := pem.Decode(content); block == nil {
+			return nil, &FileError{Path: file, Err: errNotPEM}
+		}
+	}
+	info := transport.TLSInfo{TrustedCAFile: cfg.CACert, CertFile: cfg.Cert, KeyFile: cfg.Key, Logger: zap.NewNop()}
+	tlsConfig, err := info.ClientConfig()
+	if err != nil {
+		// The inner error is dropped: a parser's message could quote the key file.
+		return nil, &FileError{Path: strings.Join(nonEmpty(cfg.CACert, cfg.Cert, cfg.Key), ", "), Err: errNotPEM}
+	}
+	return tlsConfig, nil
+}
+
+func (cfg Config) password() (string, error) {
+	if cfg.PasswordFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(cfg.PasswordFile)
+	if err != nil {
+		return "", &FileError{Path: cfg.PasswordFile, Err: err}
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+func nonEmpty(ss ...string) []string {
+	var out []string
+	for _, s := range ss {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Pin implements etcdscan.Source.
+func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcdscan.Pin, error) {
+	resp, err := s.get(ctx, r, clientv3.WithCountOnly())
+	if err != nil {
+		return etcdscan.Pin{}, err
+	}
+	if resp.Header.ClusterId == 0 {
+		// etcd's cluster ID is a hash and never 0; kine leaves the header empty.
+		return etcdscan.Pin{}, etcdscan.ErrUnsupportedStore
+	}
+	pin := etcdscan.Pin{Revision: resp.Header.Revision, ClusterID: resp.Header.ClusterId}
+	switch {
+	case revision > pin.Revision:
+		return etcdscan.Pin{}, fmt.Errorf("revision %d: %w (the newest is %d)", revision, etcdscan.ErrFutureRevision, pin.Revision)
+	case revision > 0:
+		if _, err := s.get(ctx, r, clientv3.WithCountOnly(), clientv3.WithRev(revision)); err != nil {
+			return etcdscan.Pin{}, fmt.Errorf("revision %d: %w", revision, err)
+		}
+		pin.Revision = revision
+	}
+	return pin, nil
+}
+
+// Count implements etcdscan.Source.
+func (s *Store) Count(ctx context.Context, r etcdscan.Range, revision int64) (int64, error) {
+	resp, err := s.get(ctx, r, clientv3.WithCountOnly(), clientv3.WithRev(revision))
+	if err != nil {
+		return 0, err
+	}
+	return resp.Count, nil
+}
+
+// First implements etcdscan.Source.
+func (s *Store) First(ctx context.Context, r etcdscan.Range, revision int64) (string, bool, error) {
+	resp, err := s.get(ctx, r, clientv3.WithKeysOnly(), clientv3.WithLimit(1), clientv3.WithRev(revision))
+	if err != nil {
+		return "", false, err
+	}
+	if len(resp.Kvs) == 0 {
+		return "", false, nil
+	}
+	return string(resp.Kvs[0].Key), true, nil
+}
+
+// Revision is the newest revision of the store, read linearizably.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	resp, err := s.get(ctx, etcdscan.Key(contactKey), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	return resp.Header.Revision, nil
+}
+
+// Look reads one key as it is now, linearizably; found is false when there is none.
+func (s *Store) Look(ctx context.Context, k string) (kv etcdscan.KeyValue, found bool, err error) {
+	resp, err := s.get(ctx, etcdscan.Key(k))
+	if err != nil || len(resp.Kvs) == 0 {
+		return etcdscan.KeyValue{}, false, err
+	}
+	return keyValue(resp.Kvs[0]), true, nil
+}
+
+// get sends one linearizable range request and retries it while that is of use.
+func (s *Store) get(ctx context.Context, r etcdscan.Range, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	start, opts := rangeOptions(r, opts)
+	var resp *clientv3.GetResponse
+	err := retry(ctx, func() error {
+		callCtx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		var err error
+		if resp, err = s.kv.Get(callCtx, start, opts...); err != nil {
+			return err
+		}
+		return s.cluster.check(resp.Header)
+	})
+	return resp, err
+}
+
+// rangeOptions turns a range into etcd's terms, where "\x00" as the end means no upper bound and an empty key is none.
+func rangeOptions(r etcdscan.Range, opts []clientv3.OpOption) (string, []clientv3.OpOption) {
+	end := r.End
+	if end == "" {
+		end = "\x00"
+	}
+	start := r.Start
+	if start == "" {
+		start = "\x00"
+	}
+	return start, append(opts[:len(opts):len(opts)], clientv3.WithRange(end))
+}
+
+func keyValue(kv *mvccpb.KeyValue) etcdscan.KeyValue {
+	return etcdscan.KeyValue{
+		Key: string(kv.Key), Value: kv.Value,
+		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease,
+	}
+}
+
+var _ etcdscan.Source = (*Store)(nil)

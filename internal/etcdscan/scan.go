@@ -1,0 +1,130 @@
+package etcdscan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// maxRestarts bounds how often a scan of the newest revision begins again because its revision was compacted.
+const maxRestarts = 3
+
+// Sink takes the records of a scan in key order. Begin is called before the first record, and again when the scan has
+// to start over at a newer revision: everything taken so far is then void.
+type Sink interface {
+	Begin()
+	Take(*Record, *Entry) error
+}
+
+// Result is what a scan saw. It speaks of Pin.Revision alone.
+type Result struct {
+	Pin       Pin
+	Tally     *Tally
+	Counted   int64 // the store's own count, over the scope, at the revision
+	Shortfall error // why not every key was read, or the sums do not agree; nil when the scan is whole
+}
+
+// Progress can be read while a scan runs. Its zero value is ready.
+type Progress struct{ read, total atomic.Int64 }
+
+// Done is the number of keys read so far and, once it is known, of all keys.
+func (p *Progress) Done() (read, total int64) { return p.read.Load(), p.total.Load() }
+
+// Scan reads the scope at one revision, the newest one when revision is 0, and hands each record to sink. An error
+// means that nothing can be said. A Result with a Shortfall is what was seen before the scan had to stop: what it
+// does not count is unread, not absent.
+func Scan(ctx context.Context, src Source, scope Scope, revision int64, sink Sink, progress *Progress) (Result, error) {
+	for restart := 0; ; restart++ {
+		res, err := scanOnce(ctx, src, scope, revision, sink, progress)
+		if err != nil {
+			return Result{}, err
+		}
+		if revision == 0 && restart < maxRestarts && errors.Is(res.Shortfall, ErrCompacted) {
+			continue
+		}
+		return res, nil
+	}
+}
+
+func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink Sink, progress *Progress) (Result, error) {
+	res := Result{Tally: new(Tally)}
+	if len(scope.Ranges) == 0 {
+		return Result{}, errors.New("scanning: no range to read")
+	}
+	pin, err := src.Pin(ctx, scope.Ranges[len(scope.Ranges)-1], revision)
+	if err != nil {
+		return Result{}, fmt.Errorf("pinning a revision: %w", err)
+	}
+	res.Pin = pin
+	for _, r := range scope.Ranges {
+		n, err := src.Count(ctx, r, pin.Revision)
+		if err != nil {
+			return shortOrFail(ctx, res, fmt.Errorf("counting %q at revision %d: %w", r.Start, pin.Revision, err))
+		}
+		res.Counted += n
+	}
+	progress.read.Store(0)
+	progress.total.Store(res.Counted)
+	sink.Begin()
+	for _, r := range scope.Ranges {
+		if err := readRange(ctx, src, scope, r, &res, sink, progress); err != nil {
+			var sinkErr *sinkError
+			if errors.As(err, &sinkErr) {
+				return Result{}, sinkErr.err
+			}
+			return shortOrFail(ctx, res, fmt.Errorf("reading %q at revision %d: %w", r.Start, pin.Revision, err))
+		}
+	}
+	if res.Tally.Objects() != res.Counted {
+		res.Shortfall = fmt.Errorf("read %d keys where etcd counts %d at revision %d", res.Tally.Objects(), res.Counted, pin.Revision)
+	}
+	res.Tally.Resolve()
+	return res, nil
+}
+
+// shortOrFail keeps what was read when the store failed under way; an interruption by the caller is an error.
+func shortOrFail(ctx context.Context, res Result, err error) (Result, error) {
+	if ctx.Err() != nil {
+		return Result{}, context.Cause(ctx)
+	}
+	if errors.Is(err, ErrPermission) {
+		return Result{}, err
+	}
+	res.Shortfall = err
+	res.Tally.Resolve()
+	return res, nil
+}
+
+type sinkError struct{ err error }
+
+func (e *sinkError) Error() string { return e.err.Error() }
+
+func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Result, sink Sink, progress *Progress) error {
+	last := ""
+	for batch, err := range src.Read(ctx, r, res.Pin.Revision) {
+		if err != nil {
+			return err
+		}
+		for i := range batch {
+			kv := &batch[i]
+			// Order makes the count a proof: a key read twice could stand for one that was not read.
+			if kv.Key <= last && last != "" {
+				return fmt.Errorf("key %q came after %q: out of order", kv.Key, last)
+			}
+			if kv.Key < r.Start || (r.End != "" && kv.Key >= r.End) {
+				return fmt.Errorf("key %q is outside of the range asked for", kv.Key)
+			}
+			if kv.ModRevision > res.Pin.Revision {
+				return fmt.Errorf("key %q was written at revision %d, after the pinned one", kv.Key, kv.ModRevision)
+			}
+			last = kv.Key
+			record := classify(scope.root(kv.Key), kv, &res.Tally.Census)
+			if err := sink.Take(&record, res.Tally.Add(&record)); err != nil {
+				return &sinkError{err}
+			}
+		}
+		progress.read.Add(int64(len(batch)))
+	}
+	return nil
+}

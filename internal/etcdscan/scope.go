@@ -1,0 +1,79 @@
+package etcdscan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+)
+
+// Scope is what a scan reads: ranges that do not overlap, and the storage roots by which their keys are named.
+type Scope struct {
+	Prefixes []string // as read, each with a trailing slash; an exact key that lies beside one is read with it
+	Ranges   []Range
+	Roots    []string // without a trailing slash, longest first
+}
+
+// NewScope reads prefixes, each with or without a trailing slash, and never the keys of a sibling: /a/b covers /a/b
+// and /a/b/c, not /a/bc. Roots are the storage roots known to exist; a prefix outside all of them gets the root that
+// its own segments suggest.
+func NewScope(prefixes, roots []string) Scope {
+	var s Scope
+	for _, p := range prefixes {
+		dir := p
+		if !strings.HasSuffix(p, "/") {
+			dir += "/"
+		}
+		s.Prefixes = append(s.Prefixes, dir)
+	}
+	slices.Sort(s.Prefixes)
+	s.Prefixes = slices.CompactFunc(s.Prefixes, func(inner, outer string) bool { return strings.HasPrefix(inner, outer) })
+	for _, dir := range s.Prefixes {
+		bare := strings.TrimSuffix(dir, "/")
+		if bare != "" && slices.Contains(prefixes, bare) {
+			s.Ranges = append(s.Ranges, Key(bare))
+		}
+		s.Ranges = append(s.Ranges, Prefix(dir))
+	}
+	for _, root := range roots {
+		s.Roots = append(s.Roots, strings.TrimSuffix(root, "/"))
+	}
+	for _, dir := range s.Prefixes {
+		if s.covered(dir) {
+			continue
+		}
+		if root, ok := key.Root(dir); ok {
+			s.Roots = append(s.Roots, root)
+		} else {
+			s.Roots = append(s.Roots, firstSegment(dir))
+		}
+	}
+	slices.Sort(s.Roots)
+	s.Roots = slices.Compact(s.Roots)
+	slices.SortStableFunc(s.Roots, func(a, b string) int { return len(b) - len(a) })
+	return s
+}
+
+// covered tells whether the keys under dir are named by a root that is already known: one above it, or one below.
+func (s Scope) covered(dir string) bool {
+	return slices.ContainsFunc(s.Roots, func(root string) bool {
+		return strings.HasPrefix(dir, root+"/") || strings.HasPrefix(root+"/", dir)
+	})
+}
+
+// root is the storage root of k: the longest that holds it, or its first segment.
+func (s Scope) root(k string) string {
+	for _, root := range s.Roots {
+		if len(k) > len(root) && k[len(root)] == '/' && k[:len(root)] == root {
+			return root
+		}
+	}
+	return firstSegment(k)
+}
+
+func firstSegment(k string) string {
+	if i := strings.IndexByte(k[min(1, len(k)):], '/'); i >= 0 {
+		return k[:i+1]
+	}
+	return ""
+}

@@ -1,0 +1,50 @@
+// Package expect finds out through the API what should be in etcd. It never reads etcd and never writes.
+package expect
+
+import (
+	"context"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// Empty asks the API whether a resource has no objects at all. It answers true only when the apiserver lists none, at a
+// resourceVersion that lies between two readings of etcd's revision: an apiserver of another cluster, which may well be
+// empty, has other revisions. Anything that goes wrong means that emptiness is not confirmed.
+func Empty(ctx context.Context, cfg *rest.Config, r verify.Resource, etcdRevision func(context.Context) (int64, error)) bool {
+	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return false
+	}
+	client, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return false
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
+	gvr, err := mapper.ResourceFor(schema.GroupVersionResource{Group: r.Group, Resource: r.Name})
+	if err != nil || gvr.Group != r.Group || gvr.Resource != r.Name {
+		return false
+	}
+	before, err := etcdRevision(ctx)
+	if err != nil {
+		return false
+	}
+	list, err := client.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil || len(list.Items) > 0 {
+		return false
+	}
+	after, err := etcdRevision(ctx)
+	if err != nil {
+		return false
+	}
+	listed, err := strconv.ParseInt(list.ResourceVersion, 10, 64)
+	return err == nil && before <= listed && listed <= after
+}

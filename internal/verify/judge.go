@@ -1,0 +1,107 @@
+package verify
+
+import (
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+)
+
+// Judge lists what is the matter with every object of a group. All of it follows from the group: an object has the
+// faults of its group and no others. What no API serves by design is never judged.
+func (es Expectations) Judge(g etcdscan.Group) []Fault {
+	if g.Unserved {
+		return nil
+	}
+	faults := byteFaults(g)
+	if g.Resource == "" {
+		return append(faults, es.unknownKey(g)...)
+	}
+	e, ok := es.For(Resource{Group: g.Group, Name: g.Resource})
+	if !ok {
+		return faults
+	}
+	if g.Fault == etcdscan.WrongPlace {
+		faults[0].Severity = Error
+	}
+	return append(faults, e.judge(g)...)
+}
+
+// byteFaults are those that hold whatever anybody expects.
+func byteFaults(g etcdscan.Group) []Fault {
+	f := Fault{Severity: Warning, Found: Describe(g.AtRest)}
+	switch g.Fault {
+	case etcdscan.NoFault:
+		return nil
+	case etcdscan.Empty:
+		f.Code, f.Found, f.Message = Empty, "", "the key has no value"
+	case etcdscan.UnknownTransformer:
+		f.Code, f.Message = UnknownTransformer, "the value has the reserved prefix k8s:enc: and a provider that svmctl does not know"
+	case etcdscan.WrongPlace:
+		f.Code, f.Message = WrongPlace, "the object's own name and namespace are not those of the key it lies under"
+	default:
+		f.Code, f.Message = Undecodable, "no apiserver could have written this value: "+g.Note
+	}
+	return []Fault{f}
+}
+
+// unknownKey makes a key that fits no resource count where everything was expected: it could be anything.
+func (es Expectations) unknownKey(g etcdscan.Group) []Fault {
+	_, all := es.For(Resource{})
+	if !all || g.Fault != etcdscan.NoFault {
+		return nil
+	}
+	return []Fault{{Code: UnknownKey, Severity: Warning, Found: Describe(g.AtRest), Message: "the key belongs to no resource that svmctl knows: " + g.Note}}
+}
+
+func (e Expectation) judge(g etcdscan.Group) []Fault {
+	var faults []Fault
+	if e.Value != (Value{}) && readable(g) {
+		if f, ok := e.Value.judge(g.AtRest); !ok {
+			faults = append(faults, f)
+		}
+	}
+	if e.Version != "" && g.Fault == etcdscan.NoFault {
+		switch {
+		case g.Stored.APIVersion == "":
+			faults = append(faults, Fault{Code: NotOpened, Severity: Warning, Expected: e.Version, Found: Describe(g.AtRest),
+				Message: "the apiVersion of an encrypted value cannot be seen without opening it"})
+		case g.Stored.APIVersion != e.Version:
+			faults = append(faults, Fault{Code: StaleVersion, Severity: Error, Expected: e.Version, Found: g.Stored.APIVersion,
+				Message: "stored at another apiVersion than expected"})
+		}
+	}
+	return faults
+}
+
+// readable tells whether the prefix of the values says anything: garbage without one is not plaintext of an object.
+func readable(g etcdscan.Group) bool {
+	if g.AtRest.Provider == atrest.Unknown {
+		return false
+	}
+	return g.AtRest.Provider != atrest.Identity || g.Fault == etcdscan.NoFault || g.Fault == etcdscan.WrongPlace
+}
+
+// judge compares how a value is encrypted with what was expected; ok means that it agrees as far as it can be seen.
+func (v Value) judge(found atrest.Encryption) (f Fault, ok bool) {
+	f = Fault{Severity: Error, Expected: v.String(), Found: Describe(found)}
+	identity := found.Provider == atrest.Identity
+	switch {
+	case v.Provider == string(atrest.Identity):
+		f.Code, f.Message = EncryptedUnexpectedly, "encrypted where plaintext is expected"
+		return f, identity
+	case identity:
+		f.Code, f.Message = Plaintext, "stored in plaintext"
+		return f, false
+	case v.Provider == Encrypted:
+		return f, true
+	}
+	f.Code, f.Message = StaleKey, "encrypted under another key than expected"
+	if v.Provider != string(found.Provider) || (v.Key != "" && v.Key != found.Key) {
+		return f, false
+	}
+	if v.KeyID != "" && found.Version == "v1" {
+		f.Code, f.Severity = UnknownKeyID, Warning
+		f.Message = "KMS v1 does not show which KEK encrypted a value"
+		return f, false
+	}
+	return f, v.KeyID == "" || v.KeyID == found.KeyID
+}

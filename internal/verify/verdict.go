@@ -1,0 +1,87 @@
+// Package verify judges what a scan saw against what was expected. It is pure: it reads nothing, asks nobody and knows
+// no time.
+package verify
+
+import "fmt"
+
+// Verdict is the answer to "is everything as expected". The zero value means that nothing was judged.
+type Verdict int
+
+const (
+	NotJudged     Verdict = iota
+	Complete              // everything was looked at and is as expected
+	Indeterminate         // something could not be looked at or understood, and nothing was found wrong
+	Incomplete            // something is not as expected
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case NotJudged:
+		return ""
+	case Complete:
+		return "Complete"
+	case Indeterminate:
+		return "Indeterminate"
+	case Incomplete:
+		return "Incomplete"
+	}
+	panic(fmt.Sprintf("verify: unknown verdict %d", int(v)))
+}
+
+// MarshalJSON writes null for NotJudged.
+func (v Verdict) MarshalJSON() ([]byte, error) {
+	if v == NotJudged {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + v.String() + `"`), nil
+}
+
+// Worse is the verdict over two parts: Incomplete outranks Indeterminate, which outranks Complete.
+func (v Verdict) Worse(other Verdict) Verdict { return max(v, other) }
+
+// Severity tells what a finding does to a verdict.
+type Severity string
+
+const (
+	Error   Severity = "error"   // not as expected: Incomplete
+	Warning Severity = "warning" // not looked at or not understood: Indeterminate
+	Info    Severity = "info"    // nothing
+)
+
+func (s Severity) verdict() Verdict {
+	switch s {
+	case Error:
+		return Incomplete
+	case Warning:
+		return Indeterminate
+	}
+	return NotJudged
+}
+
+// Code names a kind of finding.
+type Code string
+
+const (
+	StaleKey              Code = "StaleKey"
+	Plaintext             Code = "Plaintext"
+	EncryptedUnexpectedly Code = "EncryptedUnexpectedly"
+	StaleVersion          Code = "StaleVersion"
+	UnknownTransformer    Code = "UnknownTransformer"
+	Undecodable           Code = "Undecodable"
+	Empty                 Code = "Empty"
+	WrongPlace            Code = "WrongPlace"
+	AmbiguousKey          Code = "AmbiguousKey" // the end of the key name cannot be told without a configuration
+	UnknownKeyID          Code = "UnknownKeyID" // KMS: which KEK is meant was not said, or cannot be seen
+	NotOpened             Code = "NotOpened"    // an apiVersion was expected of ciphertext
+	UnknownKey            Code = "UnknownKey"   // an etcd key that fits no resource
+	NothingFound          Code = "NothingFound" // a resource was expected and has no key
+	NotRead               Code = "NotRead"      // the scan could not be finished
+)
+
+// Fault is one thing that is the matter with all objects of a group.
+type Fault struct {
+	Code            Code
+	Severity        Severity
+	Expected, Found string
+	Message         string
+}
