@@ -54,7 +54,7 @@ var unreadable = []string{
 
 // judge makes a Failure and a course of a refusal. code is the HTTP status; st is the Status of the body, nil if
 // the body held none, which means that something other than an apiserver answered. A 409 or 404 about the object
-// itself gives StatusConflict or NotFound and no Failure.
+// itself gives Conflict or NotFound and no Failure.
 func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (Status, *Failure, course) {
 	if st == nil {
 		f := &Failure{Code: code}
@@ -63,7 +63,7 @@ func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (S
 	}
 	f := &Failure{Code: code, Reason: knownReason(st.Reason), Message: clip(st.Message)}
 	msg := strings.TrimPrefix(st.Message, "Internal error occurred: ")
-	msg = strings.TrimPrefix(msg, fmt.Sprintf("%s %q is forbidden: ", gr.String(), name))
+	msg = strings.TrimPrefix(msg, forbiddenPrefix(gr, name))
 
 	switch {
 	case match(webhookDenied, msg, f):
@@ -117,6 +117,14 @@ func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (S
 		f.Kind, c = storageKind(msg, k, c)
 	}
 	return Failed, f, c
+}
+
+// forbiddenPrefix is how apierrors.NewForbidden begins.
+func forbiddenPrefix(gr schema.GroupResource, name string) string {
+	if name == "" {
+		return gr.String() + " is forbidden: "
+	}
+	return fmt.Sprintf("%s %q is forbidden: ", gr.String(), name)
 }
 
 // kindOf is what the code alone tells.

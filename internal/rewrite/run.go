@@ -2,26 +2,12 @@ package rewrite
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"sync"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
 )
-
-// item is an object that was taken up and is not settled.
-type item struct {
-	obj       Object
-	attempts  int
-	first     time.Time // of the first failure
-	last      *Failure
-	uncertain bool
-}
-
-func (it *item) result(s Status) Result {
-	return Result{Object: it.obj, Status: s, Attempts: it.attempts, Uncertain: it.uncertain}
-}
 
 // window is how many objects may be taken up and unsettled for a number of workers: the workers' own, and as many
 // again that wait for a retry as keep memory bounded and a few bad objects from holding up the others.
@@ -288,22 +274,6 @@ func (r *run) settle(it *item, res Result) {
 	}
 	r.mu.Unlock()
 	<-r.slots
-}
-
-// leftover is the result of an object that was tried and not settled when the run stopped.
-func leftover(it *item, cause error) Result {
-	f := Failure{Kind: KindInterrupted}
-	if it.last != nil {
-		f = *it.last
-		f.Kind = KindInterrupted
-	}
-	var outage *OutageError
-	if errors.As(cause, &outage) {
-		f.Kind = KindOutage
-	}
-	res := it.result(Failed)
-	res.Failure = &f
-	return res
 }
 
 func (r *run) progress() Progress {
