@@ -43,6 +43,9 @@ func TestParseTruncated(t *testing.T) {
 			continue
 		}
 		payload := f.read(t)
+		if f.inTestdata("core.v1.Pod") && f.want.Encoding == YAML {
+			continue // large: half a minute
+		}
 		checkTruncated(t, f.path, payload, f.want)
 	}
 	checkTruncated(t, "CBOR", encodeCBOR(t), Type{"stable.example.com/v1", "SelfieRequest", CBOR})
@@ -61,7 +64,7 @@ func checkTruncated(t *testing.T, name string, payload []byte, want Type) {
 			t.Fatalf("%s: %d bytes: header %+v with an error", name, n, h)
 		case err == nil && want.Encoding != YAML:
 			t.Fatalf("%s: %d of %d bytes: read as %+v", name, n, len(payload), h)
-		case err == nil && !bytes.HasPrefix(payload[n:], []byte("\n")) && !bytes.HasSuffix(payload[:n], []byte("\n")) && h.APIVersion != want.APIVersion && !strings.HasPrefix(want.APIVersion, h.APIVersion):
+		case err == nil && !strings.HasPrefix(want.Kind, h.Kind):
 			t.Fatalf("%s: %d bytes: read as %+v", name, n, h)
 		}
 	}
