@@ -30,7 +30,8 @@ type Request struct {
 	Expectations verify.Expectations
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
-	Version      string // of svmctl
+	Also         etcdscan.Sink // takes every record as well; may be nil
+	Version      string        // of svmctl
 	Now          func() time.Time
 	Progress     *etcdscan.Progress
 }
@@ -67,7 +68,7 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	if progress == nil {
 		progress = new(etcdscan.Progress)
 	}
-	c := &collector{expectations: req.Expectations}
+	c := &collector{expectations: req.Expectations, also: req.Also}
 	result, err := etcdscan.Scan(ctx, req.Store, scope, req.Revision, c, progress)
 	if err != nil {
 		c.close()
@@ -109,6 +110,7 @@ func scopeOf(ctx context.Context, req Request) (etcdscan.Scope, error) {
 
 // collector keeps the objects that may have a fault.
 type collector struct {
+	also         etcdscan.Sink
 	expectations verify.Expectations
 	suspects     *spool.Spool[suspect]
 	entries      []*etcdscan.Entry
@@ -119,6 +121,9 @@ func (c *collector) Begin() {
 	c.close()
 	c.suspects = new(spool.Spool[suspect])
 	c.entries, c.index = nil, make(map[*etcdscan.Entry]int32)
+	if c.also != nil {
+		c.also.Begin()
+	}
 }
 
 func (c *collector) close() {
@@ -128,6 +133,11 @@ func (c *collector) close() {
 }
 
 func (c *collector) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
+	if c.also != nil {
+		if err := c.also.Take(r, e); err != nil {
+			return err
+		}
+	}
 	i, known := c.index[e]
 	if !known {
 		i = -1

@@ -69,10 +69,7 @@ type tallyKey struct {
 func (t *Tally) Add(r *Record) *Entry {
 	t.objects++
 	t.bytes += r.Size
-	k := tallyKey{Group: Group{
-		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
-		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Fault: r.Fault, Unserved: r.Object.Internal(), Note: r.Note,
-	}}
+	k := tallyKey{Group: groupOf(r)}
 	for _, end := range r.Ends {
 		k.ends += string(rune(end))
 	}
@@ -83,6 +80,19 @@ func (t *Tally) Add(r *Record) *Entry {
 	e.Objects++
 	e.Bytes += r.Size
 	return e
+}
+
+func groupOf(r *Record) Group {
+	return Group{
+		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
+		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Fault: r.Fault, Unserved: r.Object.Internal(), Note: r.Note,
+	}
+}
+
+// Inspect reads a single key, outside of any scan. Its key name stays as open as the value alone leaves it.
+func Inspect(root string, kv *KeyValue) Entry {
+	r := classify(root, kv, new(atrest.Census))
+	return Entry{Group: groupOf(&r), Ambiguous: len(r.Ends) > 0, Objects: 1, Bytes: r.Size, longest: r.AtRest.Key, ends: r.Ends}
 }
 
 func (t *Tally) enter(k tallyKey, ends []int) *Entry {

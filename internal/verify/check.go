@@ -71,6 +71,16 @@ func (es Expectations) Suspect(e *etcdscan.Entry) bool {
 	return slices.ContainsFunc(e.Candidates(), func(g etcdscan.Group) bool { return len(es.Judge(g)) > 0 })
 }
 
+// Stale tells whether an entry has a fault that mendable names, wherever its key name may end.
+func (es Expectations) Stale(e *etcdscan.Entry, mendable func(Code) bool) bool {
+	for _, g := range e.Candidates() {
+		if !slices.ContainsFunc(es.Judge(g), func(f Fault) bool { return mendable(f.Code) }) {
+			return false
+		}
+	}
+	return true
+}
+
 func (es Expectations) judgedApart(candidates []etcdscan.Group) bool {
 	codes := func(g etcdscan.Group) []Code {
 		var cs []Code

@@ -105,3 +105,9 @@ func (v Value) judge(found atrest.Encryption) (f Fault, ok bool) {
 	}
 	return f, v.KeyID == "" || v.KeyID == found.KeyID
 }
+
+// Matches tells whether a value is encrypted as expected.
+func (v Value) Matches(found atrest.Encryption) bool {
+	_, ok := v.judge(found)
+	return ok
+}

@@ -75,6 +75,7 @@ const (
 	NotOpened             Code = "NotOpened"    // an apiVersion was expected of ciphertext
 	UnknownKey            Code = "UnknownKey"   // an etcd key that fits no resource
 	NothingFound          Code = "NothingFound" // a resource was expected and has no key
+	NotConfirmed          Code = "NotConfirmed" // the target was seen, not given
 	NotRead               Code = "NotRead"      // the scan could not be finished
 )
 

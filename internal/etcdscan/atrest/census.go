@@ -70,10 +70,7 @@ func (c *Census) tally(e Encryption, end int) *tally {
 	if ok || len(c.tallies) >= maxNames {
 		return t
 	}
-	if c.tallies == nil {
-		c.tallies = map[counted]*tally{}
-		c.seed = maphash.MakeSeed()
-	}
+	c.start()
 	t = &tally{}
 	c.tallies[counted{e.Provider, e.Version, strings.Clone(e.Key[:end])}] = t
 	return t
@@ -89,11 +86,15 @@ func (c *Census) values(e Encryption, end int) int {
 
 // hash tells bodies apart by their first bytes, which hold the nonce. It is never 0.
 func (c *Census) hash(body []byte) uint64 {
+	c.start()
+	return maphash.Bytes(c.seed, body[:min(len(body), 256)]) | 1
+}
+
+func (c *Census) start() {
 	if c.tallies == nil {
 		c.tallies = map[counted]*tally{}
 		c.seed = maphash.MakeSeed()
 	}
-	return maphash.Bytes(c.seed, body[:min(len(body), 256)]) | 1
 }
 
 func (t *tally) witness(body uint64) {
@@ -115,16 +116,18 @@ func (t *tally) witness(body uint64) {
 // Resolve decides which candidate name a value has, out of its Encryption and Ends, once all values of the scan were added.
 // Without ends the name is certain. ambiguous is true when the name is the best guess and no more:
 //
-//   - fewer than 3 different values carry the extension, yet they are 5 % of those under the shorter name. The longer name is
-//     returned if chance would do that less than once in 1,000 scans, else the shorter one;
-//   - less than 5 % carry it, but chance would not do that in 1,000 scans: probably a second key, whose name continues the first
-//     one's. The shorter name is returned;
+//   - at least 5 % of the values under the shorter name carry the extension, but these are fewer than 3 different values, or
+//     chance could have done it (more often than once in a million scans). The longer name is returned if chance does that less
+//     than once in 1,000 scans, else the shorter one;
+//   - less than 5 % carry it, but chance does that less than once in 1,000 scans: probably a second key, whose name continues the
+//     first one's. The shorter name is returned;
 //   - the name was not counted, because the scan held more than 65,536 names.
 //
 // What chance does is reckoned for the number of values under the shorter name and for all extensions of the same length together,
 // so 17 odd ones in 5,000 values are put down to chance, and three equal ones of three bytes are not. A single value whose name
-// really continues a busy key's name by few bytes cannot be told from chance and counts under the shorter name; KeyInferred stays
-// true on it. The EncryptionConfiguration settles all of this: see ParseKnown.
+// really continues a busy key's name by a few bytes cannot be told from chance and counts under the shorter name; KeyInferred stays
+// true on it. In turn, once a longer name is certain, a value of the shorter one that begins just so by chance counts under the longer
+// one: one value in 65,536 for an extension of one byte. The EncryptionConfiguration settles all of this: see ParseKnown.
 func (c *Census) Resolve(e Encryption, ends []int) (resolved Encryption, ambiguous bool) {
 	if len(ends) == 0 {
 		return e, false

@@ -18,10 +18,8 @@ const findingsInTables = 20
 // Audit writes an audit report.
 func Audit(w io.Writer, r *audit.Report, opts Options) error {
 	switch opts.Format {
-	case JSON:
-		return auditDocument(w, r, opts, &jsonDocument{})
-	case YAML:
-		return auditDocument(w, r, opts, &yamlDocument{})
+	case JSON, YAML:
+		return auditDocument(w, r, opts)
 	case CSV:
 		return auditCSV(w, r)
 	}
@@ -34,30 +32,41 @@ func Audit(w io.Writer, r *audit.Report, opts Options) error {
 	return auditFindings(w, r, opts)
 }
 
-func auditDocument(w io.Writer, r *audit.Report, opts Options, d document) error {
-	limit := r.FindingCount
+func auditDocument(w io.Writer, r *audit.Report, opts Options) error {
+	d := newDocument(opts.Format)
+	limit := findingLimit(r, opts)
+	return d.write(w, auditHead{Report: r, FindingsOmitted: r.FindingCount - limit, Findings: d.list(findings(r, limit))})
+}
+
+// auditHead is an audit report as it stands in a document.
+type auditHead struct {
+	*audit.Report
+	FindingsOmitted int64 `json:"findingsOmitted"`
+	Findings        list  `json:"findings"`
+}
+
+func findingLimit(r *audit.Report, opts Options) int64 {
 	if opts.MaxFindings >= 0 {
-		limit = min(limit, opts.MaxFindings)
+		return min(r.FindingCount, opts.MaxFindings)
 	}
-	head := struct {
-		*audit.Report
-		FindingsOmitted int64 `json:"findingsOmitted"`
-	}{r, r.FindingCount - limit}
-	if err := d.begin(w, head, "findings"); err != nil {
-		return err
+	return r.FindingCount
+}
+
+func findings(r *audit.Report, limit int64) func(func(any) error) error {
+	return func(item func(any) error) error {
+		for f, err := range r.Findings() {
+			if err != nil {
+				return err
+			}
+			if limit--; limit < 0 {
+				return nil
+			}
+			if err := item(f); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	for f, err := range r.Findings() {
-		if err != nil {
-			return err
-		}
-		if limit--; limit < 0 {
-			break
-		}
-		if err := d.item(w, f); err != nil {
-			return err
-		}
-	}
-	return d.end(w)
 }
 
 func auditGroups(w io.Writer, r *audit.Report, opts Options) error {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -8,9 +9,14 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/migrate"
 )
 
-const progressInterval = 200 * time.Millisecond
+const (
+	progressInterval = 200 * time.Millisecond
+	// lineInterval is how often progress is written where there is no terminal.
+	lineInterval = 15 * time.Second
+)
 
 // ScanProgress shows how far a scan is, on a terminal alone, until the returned function is called.
 func ScanProgress(w io.Writer, terminal bool, what string, p *etcdscan.Progress) (stop func()) {
@@ -19,15 +25,12 @@ func ScanProgress(w io.Writer, terminal bool, what string, p *etcdscan.Progress)
 	}
 	bar := newBar(w, what)
 	return poll(progressInterval, func(last bool) {
-		read, total := p.Done()
-		if last {
-			_ = bar.Clear()
-			return
-		}
-		if total > 0 {
+		if read, total := p.Done(); !last && total > 0 {
 			bar.ChangeMax64(total)
 			_ = bar.Set64(read)
+			return
 		}
+		_ = bar.Clear()
 	})
 }
 
@@ -55,4 +58,89 @@ func poll(interval time.Duration, show func(last bool)) (stop func()) {
 		}
 	})
 	return sync.OnceFunc(func() { close(done); wg.Wait() })
+}
+
+// Migrating shows how far a migration is: a line that moves on a terminal, a line now and then elsewhere.
+type Migrating struct {
+	mu       sync.Mutex
+	w        io.Writer
+	terminal bool
+	progress *migrate.Progress
+	bar      *progressbar.ProgressBar
+	shown    migrate.Status
+	stop     func()
+}
+
+// MigrateProgress shows progress until Stop is called.
+func MigrateProgress(w io.Writer, terminal bool, p *migrate.Progress) *Migrating {
+	m := &Migrating{w: w, terminal: terminal, progress: p}
+	interval := lineInterval
+	if terminal {
+		interval = progressInterval
+	}
+	m.stop = poll(interval, func(last bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		switch {
+		case last:
+			m.clear()
+		case terminal:
+			m.draw()
+		default:
+			m.line()
+		}
+	})
+	return m
+}
+
+// Stop takes the line away. It may be called more than once.
+func (m *Migrating) Stop() { m.stop() }
+
+// Hidden runs f with the line out of its way.
+func (m *Migrating) Hidden(f func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clear()
+	return f()
+}
+
+func (m *Migrating) clear() {
+	if m.bar != nil {
+		_ = m.bar.Clear()
+		m.bar = nil
+	}
+}
+
+func (m *Migrating) draw() {
+	s := m.progress.Status()
+	if s.Total == 0 {
+		return
+	}
+	if m.bar == nil || s.Phase != m.shown.Phase || s.Resource != m.shown.Resource || s.Total != m.shown.Total {
+		m.clear()
+		m.bar = newBar(m.w, describe(s))
+	}
+	m.shown = s
+	m.bar.Describe(describe(s))
+	m.bar.ChangeMax64(s.Total)
+	_ = m.bar.Set64(s.Done)
+}
+
+func (m *Migrating) line() {
+	if s := m.progress.Status(); s.Total > 0 {
+		fmt.Fprintf(m.w, "svmctl: %s: %d of %d\n", describe(s), s.Done, s.Total)
+	}
+}
+
+func describe(s migrate.Status) string {
+	text := s.Phase
+	if s.Resource != "" {
+		text += " " + s.Resource
+	}
+	for _, why := range []string{s.Paused, s.Trouble} {
+		if why != "" {
+			text += " (" + why + ")"
+		}
+	}
+	return text
 }

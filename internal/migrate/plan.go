@@ -1,0 +1,140 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// plan adds up what is stale, per target, and finds where the targets lie.
+func (m *migration) plan(ctx context.Context) error {
+	plan := Plan{Revision: m.report.Before.Source.Revision, Resources: []PlannedResource{}}
+	for i := range m.targets {
+		p, err := m.planTarget(&m.targets[i])
+		if err != nil {
+			return err
+		}
+		plan.Resources = append(plan.Resources, p)
+		if p.Refused == "" {
+			plan.Bytes += p.Bytes
+			m.report.Outcomes.AlreadyCurrent += p.Objects - p.Stale
+		}
+	}
+	if health, err := m.Store.Health(ctx); err == nil {
+		plan.DBSize, plan.Quota = health.DBSize, m.quota(health)
+	}
+	m.report.Plan = plan
+	m.scope = m.targetPrefixes()
+	return nil
+}
+
+func (m *migration) planTarget(t *target) (PlannedResource, error) {
+	p := PlannedResource{Resource: t.name.String(), Refused: t.refused}
+	for _, g := range m.report.Before.Groups {
+		if g.Resource == t.name.Name && g.Group == t.name.Group {
+			p.Objects += g.Objects
+		}
+	}
+	namespaces := make(map[string]bool)
+	for s, err := range m.stale(m.report.Before, *t, 0) {
+		if err != nil {
+			return p, err
+		}
+		if t.root == "" {
+			t.root = s.Object.Root
+		}
+		if t.root != s.Object.Root {
+			return p, fmt.Errorf("stale %s lie under %s and under %s: name the storage root of this apiserver with --prefix", t.name, t.root, s.Object.Root)
+		}
+		p.Stale++
+		p.Bytes += s.Size
+		namespaces[s.Object.Namespace] = true
+	}
+	p.Namespaces = len(namespaces)
+	return p, nil
+}
+
+// stale yields the objects of a target that a rewrite would mend and that were written after a revision.
+func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audit.Suspect, error) bool) {
+	return func(yield func(audit.Suspect, error) bool) {
+		for s, err := range r.Suspects() {
+			if err == nil {
+				mendable := slices.ContainsFunc(s.Faults, func(f verify.Fault) bool { return rewritable(f.Code) })
+				if !mendable || s.Object.Resource != t.name.Name || s.Object.Group != t.name.Group || s.ModRevision <= after {
+					continue
+				}
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+// targetPrefixes is what has to be read again: the directories of the targets in every root that was scanned, as far as
+// the scope of the first scan reaches.
+func (m *migration) targetPrefixes() []string {
+	before := m.report.Before
+	if len(m.Prefixes) > 0 || len(m.Resources) == 0 {
+		return before.Scope.Prefixes
+	}
+	var prefixes []string
+	for _, scope := range before.Scope.Prefixes {
+		root := strings.TrimSuffix(scope, "/")
+		for _, t := range m.targets {
+			prefixes = append(prefixes, root+"/"+key.DirIn(root, t.name.Group, t.name.Name))
+		}
+	}
+	return prefixes
+}
+
+// elsewhere finds what lies under another key than the targets', in resources that are not migrated now.
+func (m *migration) elsewhere() {
+	if len(m.Prefixes) > 0 {
+		m.noElsewhere()
+		return
+	}
+	counts := make(map[Elsewhere]int64)
+	for _, g := range m.report.Before.Groups {
+		if g.Resource == "" || g.AtRest.Provider == "identity" || g.AtRest.Provider == "unknown" || m.isTarget(g.Group, g.Resource) || m.isTargetValue(g) {
+			continue
+		}
+		counts[Elsewhere{Resource: verify.Resource{Group: g.Group, Name: g.Resource}.String(), Value: verify.Describe(g.AtRest)}] += g.Objects
+	}
+	for e, n := range counts {
+		e.Objects = &n
+		m.report.Elsewhere = append(m.report.Elsewhere, e)
+	}
+	slices.SortFunc(m.report.Elsewhere, func(a, b Elsewhere) int {
+		return strings.Compare(a.Value+"\x00"+a.Resource, b.Value+"\x00"+b.Resource)
+	})
+}
+
+func (m *migration) noElsewhere() {
+	m.report.Elsewhere = []Elsewhere{{Resource: "*", Note: "not scanned"}}
+}
+
+func (m *migration) isTarget(group, resource string) bool {
+	return slices.ContainsFunc(m.targets, func(t target) bool { return t.name.Group == group && t.name.Name == resource })
+}
+
+// isTargetValue tells whether a group is encrypted as some target is expected to be.
+func (m *migration) isTargetValue(g audit.Group) bool {
+	return slices.ContainsFunc(m.targets, func(t target) bool {
+		e, ok := m.Expectations.For(t.name)
+		return ok && e.Value.Key != "" && e.Value.Matches(g.AtRest)
+	})
+}
+
+// current tells whether a value, read just now, is as the target is expected to be, as far as a rewrite can bring it
+// there, and names how it is encrypted.
+func (m *migration) current(t target, kv etcdscan.KeyValue) (bool, string) {
+	entry := etcdscan.Inspect(t.root, &kv)
+	return !m.Expectations.Stale(&entry, rewritable), verify.Describe(entry.AtRest)
+}

@@ -1,0 +1,156 @@
+package migrate
+
+import (
+	"iter"
+	"time"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/spool"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// Report is one migration, in the form that docs/json.md promises. Failures are read from it one by one. It holds
+// temporary files until Close.
+type Report struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Tool       audit.Tool     `json:"tool"`
+	Verdict    verify.Verdict `json:"verdict"`
+	Reasons    []audit.Reason `json:"reasons"`
+	Stopped    *Stop          `json:"stopped"` // why the run ended early; null when it did not
+	DryRun     DryRun         `json:"dryRun"`  // empty, client or server
+	Backend    Backend        `json:"backend"`
+	Targets    []Target       `json:"targets"`
+	Plan       Plan           `json:"plan"`
+	Outcomes   Outcomes       `json:"outcomes"`
+	Rounds     int            `json:"rounds"`
+	APIServers APIServers     `json:"apiservers"`
+	Elsewhere  []Elsewhere    `json:"elsewhere"`
+	Warnings   []string       `json:"warnings"`
+	StartedAt  time.Time      `json:"startedAt"`
+	FinishedAt time.Time      `json:"finishedAt"`
+
+	Before *audit.Report `json:"-"`
+	After  *audit.Report `json:"-"` // nil for a dry run, and when the run was interrupted
+
+	failures spool.Spool[Failure]
+}
+
+// Target is what one resource is migrated to.
+type Target struct {
+	Resource string      `json:"resource"`
+	Value    string      `json:"value"`
+	Version  string      `json:"version"`
+	From     verify.From `json:"from"`
+}
+
+// Plan is what a migration is about to do. It is shown before anything is written.
+type Plan struct {
+	Resources []PlannedResource `json:"resources"`
+	Revision  int64             `json:"revision"` // that the plan was made at
+	Bytes     int64             `json:"bytes"`    // of values to write again; etcd keeps the old ones until compaction
+	DBSize    int64             `json:"dbSize"`   // bytes of etcd's file, 0 when it does not tell
+	Quota     int64             `json:"quota"`    // bytes etcd may take, 0 when it is not known
+}
+
+// PlannedResource is one resource of a plan.
+type PlannedResource struct {
+	Resource   string `json:"resource"`
+	Objects    int64  `json:"objects"` // found in etcd
+	Stale      int64  `json:"stale"`   // to be written again
+	Bytes      int64  `json:"bytes"`   // of the stale values
+	Namespaces int    `json:"namespaces"`
+	Refused    string `json:"refused"` // why it is not migrated; empty when it is
+}
+
+// Stale is the number of objects to be written again.
+func (p Plan) Stale() int64 {
+	var n int64
+	for _, r := range p.Resources {
+		if r.Refused == "" {
+			n += r.Stale
+		}
+	}
+	return n
+}
+
+// Outcomes count what became of the objects, each object once per round in which it was taken up.
+type Outcomes struct {
+	Rewritten       int64 `json:"rewritten"`
+	AlreadyCurrent  int64 `json:"alreadyCurrent"`  // as expected before anything was done
+	NotRewritten    int64 `json:"notRewritten"`    // accepted by the apiserver, which wrote nothing
+	ChangedByOthers int64 `json:"changedByOthers"` // written by somebody else meanwhile, and as expected now
+	Deleted         int64 `json:"deleted"`
+	Failed          int64 `json:"failed"`
+	Accepted        int64 `json:"accepted"` // dry run: nobody refused
+}
+
+// Failure is one object that was not rewritten.
+type Failure struct {
+	Key       string       `json:"key"`
+	Resource  string       `json:"resource"`
+	Namespace string       `json:"namespace"`
+	Name      string       `json:"name"`
+	Code      int          `json:"code"` // HTTP status, 0 when there was no answer
+	Kind      rewrite.Kind `json:"kind"`
+	Reason    string       `json:"reason"`
+	By        string       `json:"by"` // webhook or policy
+	Fields    []string     `json:"fields"`
+	Text      string       `json:"text"`              // the cause in svmctl's words
+	Message   string       `json:"message,omitempty"` // the apiserver's free text, with --show-messages alone
+}
+
+// APIServers tells whether every apiserver writes what was expected. Null means that it could not be read.
+type APIServers struct {
+	Known *int  `json:"known"`
+	Asked *int  `json:"asked"`
+	Agree *bool `json:"agree"`
+}
+
+// Elsewhere is what still lies under another key, outside of the migrated resources.
+type Elsewhere struct {
+	Resource string `json:"resource"`
+	Value    string `json:"value"`
+	Objects  *int64 `json:"objects"` // null: not scanned
+	Note     string `json:"note"`
+}
+
+// StopCode names why a migration ended before every object had its turn.
+type StopCode string
+
+const (
+	StopInterrupted StopCode = "Interrupted"
+	StopOutage      StopCode = "Outage"
+	StopLaggard     StopCode = "NotRewritten" // the apiserver takes the patches and writes nothing
+	StopOtherTarget StopCode = "OtherTarget"  // the apiserver writes something else than expected
+	StopForbidden   StopCode = "Forbidden"
+	StopQuota       StopCode = "Quota"
+	StopAlarm       StopCode = "Alarm"
+	StopController  StopCode = "Controller" // the in-tree controller failed or stalled
+)
+
+// Stop is why a migration ended early.
+type Stop struct {
+	Code    StopCode `json:"code"`
+	Message string   `json:"message"`
+	Hint    string   `json:"hint"`
+}
+
+func (s *Stop) Error() string { return s.Message }
+
+// Failures yields the objects that were not rewritten, in the order in which that became certain.
+func (r *Report) Failures() iter.Seq2[Failure, error] { return r.failures.All() }
+
+// FailureCount is the number of failures.
+func (r *Report) FailureCount() int64 { return r.failures.Len() }
+
+// Close frees what the lists of the report are kept in.
+func (r *Report) Close() {
+	r.failures.Close()
+	for _, a := range []*audit.Report{r.Before, r.After} {
+		if a != nil {
+			a.Close()
+		}
+	}
+}

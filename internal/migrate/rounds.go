@@ -1,0 +1,165 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/rewrite"
+)
+
+// rounds rewrites and reads etcd again, until nothing that was written since the last look is stale or the rounds are
+// used up. Etcd is the only memory: what a round did not reach is found by the next look.
+func (m *migration) rounds(ctx context.Context) error {
+	source, after := m.report.Before, int64(0)
+	for {
+		m.report.Rounds++
+		stop, err := m.rewriteAll(ctx, source, after)
+		if err != nil {
+			return err
+		}
+		m.report.Stopped = stop
+		if m.DryRun == ServerDryRun {
+			return nil
+		}
+		if stop != nil && stop.Code == StopInterrupted {
+			return nil
+		}
+		next, err := m.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			m.report.Stopped = interrupted()
+			return nil
+		case err != nil:
+			return err
+		}
+		after = source.Source.Revision
+		if m.report.After != nil {
+			m.report.After.Close()
+		}
+		m.report.After = next
+		if stop != nil || m.report.Rounds >= m.MaxRounds || !next.Scope.Whole {
+			return nil
+		}
+		if more, err := m.anyStale(next, after); err != nil || !more {
+			return err
+		}
+		source = next
+	}
+}
+
+// look scans the targets again. The scan is linearizable, so that it is not older than any write of the run; should
+// etcd be behind what the apiserver says it wrote, it is another etcd.
+func (m *migration) look(ctx context.Context) (*audit.Report, error) {
+	report, err := m.audit(ctx, m.scope, nil, "reading etcd again")
+	if err != nil {
+		return nil, err
+	}
+	if report.Source.Revision < m.newest {
+		report.Close()
+		return nil, fmt.Errorf("%w: it is at revision %d, and the apiserver answered with %d", ErrForeignEtcd, report.Source.Revision, m.newest)
+	}
+	return report, nil
+}
+
+// anyStale tells whether an object was written since the last look and is stale again: a rewrite of it has not been
+// tried. Those that failed lie at the revision they had.
+func (m *migration) anyStale(r *audit.Report, after int64) (bool, error) {
+	for _, t := range m.targets {
+		if t.refused != "" {
+			continue
+		}
+		for _, err := range m.stale(r, t, after) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+func (m *migration) rewriteAll(ctx context.Context, source *audit.Report, after int64) (*Stop, error) {
+	for _, t := range m.targets {
+		if t.refused != "" {
+			continue
+		}
+		var stop *Stop
+		var err error
+		if m.Backend == SVM {
+			stop, err = m.rewriteBySVM(ctx, t, source, after)
+		} else {
+			stop, err = m.rewriteByPatch(ctx, t, source, after)
+		}
+		if stop != nil || err != nil {
+			return stop, err
+		}
+	}
+	return nil, nil
+}
+
+func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.Report, after int64) (*Stop, error) {
+	total, err := m.countStale(source, t, after)
+	if err != nil || total == 0 {
+		return nil, err
+	}
+	opts := m.Rewrite
+	opts.DryRun, opts.MaxOutage = m.DryRun == ServerDryRun, m.MaxOutage
+	if !opts.DryRun {
+		opts.Gate = m.room()
+	}
+	patcher, err := rewrite.NewPatcher(m.Config, t.Resource, opts)
+	if err != nil {
+		return nil, err
+	}
+	m.Progress.rewriting(t.name.String(), total, patcher.Status)
+	s := &settler{migration: m, target: t}
+	err = patcher.Run(ctx, m.objects(source, t, after), func(res rewrite.Result) error { return s.settle(context.WithoutCancel(ctx), res) })
+	stop, err := runStop(ctx, err)
+	if err == nil && (stop == nil || stop.Code != StopInterrupted) && s.foreign() {
+		err = ErrForeignEtcd
+	}
+	return stop, err
+}
+
+// runStop tells an end that belongs in the report from an error that leaves nothing to report.
+func runStop(ctx context.Context, err error) (*Stop, error) {
+	var stop *Stop
+	var outage *rewrite.OutageError
+	switch {
+	case err == nil:
+		return nil, nil
+	case ctx.Err() != nil:
+		return interrupted(), nil
+	case errors.As(err, &stop):
+		return stop, nil
+	case errors.As(err, &outage):
+		return &Stop{Code: StopOutage, Message: outage.Error(), Hint: "once the apiserver is back, the same command does the rest"}, nil
+	}
+	return nil, err
+}
+
+func interrupted() *Stop {
+	return &Stop{Code: StopInterrupted, Message: "interrupted", Hint: "the same command does the rest: etcd itself is the checkpoint"}
+}
+
+// objects are the stale objects of a target, in the terms of the apiserver.
+func (m *migration) objects(source *audit.Report, t target, after int64) iter.Seq2[rewrite.Object, error] {
+	return func(yield func(rewrite.Object, error) bool) {
+		for s, err := range m.stale(source, t, after) {
+			if !yield(rewrite.Object{Namespace: s.Object.Namespace, Name: s.Object.Name, Revision: s.ModRevision}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (m *migration) countStale(source *audit.Report, t target, after int64) (int64, error) {
+	var n int64
+	for _, err := range m.stale(source, t, after) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}

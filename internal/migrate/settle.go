@@ -1,0 +1,204 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/rewrite"
+)
+
+const (
+	// handful is how many objects have to show the same trouble before it is taken for the apiserver's own.
+	handful = 5
+	// firstAnswers is how many answers decide whether this etcd is the apiserver's.
+	firstAnswers = 8
+	// sampleEvery is how often, past the first answers, a written object is read back while the run goes on. All are
+	// read by the scan that follows.
+	sampleEvery = 64
+)
+
+// settler takes the answers of the apiserver about one target and has etcd say what they are worth.
+type settler struct {
+	*migration
+	target target
+
+	answers     int // taken so far
+	strange     int // 404 or 409 although etcd holds the object just as it was scanned
+	forbidden   int
+	notWritten  int
+	otherTarget int
+	written     int
+}
+
+// settle takes one answer. An error ends the run.
+func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
+	if res.Status == rewrite.Failed && res.Failure.Kind == rewrite.KindInterrupted {
+		return nil // not tried to its end; the next run finds it
+	}
+	s.answers++
+	outcomes := &s.report.Outcomes
+	switch res.Status {
+	case rewrite.Accepted:
+		outcomes.Accepted++
+		return nil
+	case rewrite.Rewritten:
+		outcomes.Rewritten++
+		s.written++
+		s.newest = max(s.newest, res.Revision)
+		if s.written <= firstAnswers || s.written%sampleEvery == 0 {
+			return s.readBack(ctx, res)
+		}
+		return nil
+	}
+	if s.DryRun == ServerDryRun {
+		if res.Status == rewrite.Failed {
+			return s.fail(res, nil)
+		}
+		return nil // changed or gone since the scan; nothing to learn
+	}
+	return s.compare(ctx, res)
+}
+
+// etcdKey is where the target's object lies.
+func (s *settler) etcdKey(o rewrite.Object) string {
+	k := s.target.root + "/" + key.DirIn(s.target.root, s.target.Group, s.target.Resource.Resource)
+	if o.Namespace != "" {
+		k += o.Namespace + "/"
+	}
+	return k + o.Name
+}
+
+// readBack looks in etcd for what the apiserver says it wrote.
+func (s *settler) readBack(ctx context.Context, res rewrite.Result) error {
+	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
+	if err != nil || !found {
+		return err // deleted since, or not there: the scan that follows tells
+	}
+	if kv.ModRevision < res.Revision {
+		return fmt.Errorf("%w: %s was written at revision %d by its word, and lies in etcd at %d", ErrForeignEtcd, s.etcdKey(res.Object), res.Revision, kv.ModRevision)
+	}
+	if kv.ModRevision > res.Revision {
+		return nil
+	}
+	if ok, found := s.current(s.target, kv); !ok {
+		if s.otherTarget++; s.otherTarget >= handful {
+			return s.stopOtherTarget(found)
+		}
+	}
+	return nil
+}
+
+// compare reads etcd to tell what an answer that wrote nothing means for the object.
+func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
+	outcomes := &s.report.Outcomes
+	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
+	if err != nil {
+		return fmt.Errorf("looking at what became of %s: %w", s.etcdKey(res.Object), err)
+	}
+	switch {
+	case !found:
+		outcomes.Deleted++
+		return nil
+	case kv.ModRevision != res.Object.Revision:
+		return s.changed(res, kv)
+	case res.Status == rewrite.Unchanged:
+		outcomes.NotRewritten++
+		if err := s.fail(res, &rewrite.Failure{Reason: "NotRewritten"}); err != nil {
+			return err
+		}
+		if s.notWritten++; s.notWritten >= handful {
+			return s.stopLaggard(kv)
+		}
+		return nil
+	case res.Status == rewrite.Failed:
+		outcomes.Failed++
+		if err := s.fail(res, nil); err != nil {
+			return err
+		}
+		if res.Failure.Kind == rewrite.KindForbidden {
+			s.forbidden++
+		}
+		if s.forbidden == firstAnswers && s.answers == firstAnswers {
+			return &Stop{Code: StopForbidden, Message: fmt.Sprintf("the apiserver does not let this user patch %s", s.target.name),
+				Hint: fmt.Sprintf("grant the verb patch on %s (docs/rbac.md), or use another kubeconfig or --as", s.target.name)}
+		}
+		return nil
+	}
+	outcomes.Failed++
+	s.strange++
+	if err := s.fail(res, &rewrite.Failure{Code: answerCode(res.Status), Reason: "NotTheSameStore"}); err != nil {
+		return err
+	}
+	if s.strange == firstAnswers && s.answers == firstAnswers {
+		return ErrForeignEtcd
+	}
+	return nil
+}
+
+func answerCode(status rewrite.Status) int {
+	if status == rewrite.NotFound {
+		return 404
+	}
+	return 409
+}
+
+// foreign tells whether not one answer of the run fits what etcd holds.
+func (s *settler) foreign() bool { return s.answers > 0 && s.strange == s.answers }
+
+// changed settles an object that was written since the scan: by somebody else, or by a request of ours whose answer was
+// lost. One that is stale again stays for the next round.
+func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
+	if ok, _ := s.current(s.target, kv); !ok {
+		return nil
+	}
+	if res.Uncertain {
+		s.report.Outcomes.Rewritten++
+	} else {
+		s.report.Outcomes.ChangedByOthers++
+	}
+	return nil
+}
+
+func (s *settler) stopLaggard(kv etcdscan.KeyValue) *Stop {
+	_, found := s.current(s.target, kv)
+	want, _ := s.Expectations.For(s.target.name)
+	return &Stop{Code: StopLaggard,
+		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, want.Value),
+		Hint:    "has every apiserver loaded the new EncryptionConfiguration, with this key first? A reload takes up to a minute; apiserver_encryption_config_controller_last_config_info in /metrics tells the hash of the file in use"}
+}
+
+func (s *settler) stopOtherTarget(found string) *Stop {
+	want, _ := s.Expectations.For(s.target.name)
+	return &Stop{Code: StopOtherTarget,
+		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, want.Value),
+		Hint:    "compare the first provider of its EncryptionConfiguration with the target"}
+}
+
+// fail records an object that was not rewritten. Own is the cause when the apiserver gave none.
+func (s *settler) fail(res rewrite.Result, own *rewrite.Failure) error {
+	f := res.Failure
+	if f == nil {
+		f = own
+	}
+	out := Failure{
+		Key: s.etcdKey(res.Object), Resource: s.target.name.String(), Namespace: res.Namespace, Name: res.Name,
+		Code: f.Code, Kind: f.Kind, Reason: f.Reason, By: f.By, Fields: f.Fields,
+	}
+	if out.Fields == nil {
+		out.Fields = []string{}
+	}
+	switch f.Reason {
+	case "NotRewritten":
+		out.Text = "the apiserver accepted the patch and wrote nothing"
+	case "NotTheSameStore":
+		out.Text = "the apiserver knows another state of the object than etcd holds"
+	default:
+		out.Text = f.Error()
+	}
+	if s.ShowMessages {
+		out.Message = f.Message
+	}
+	return s.report.failures.Add(out)
+}
