@@ -155,6 +155,7 @@ func (t *Tally) Entries() []Entry {
 func compareEntries(a, b Entry) int {
 	return cmp.Or(
 		strings.Compare(a.Root, b.Root),
+		boolCompare(a.Resource == "", b.Resource == ""), // keys that are no API object come last
 		strings.Compare(a.Group.Group, b.Group.Group),
 		strings.Compare(a.Resource, b.Resource),
 		strings.Compare(string(a.AtRest.Provider), string(b.AtRest.Provider)),

@@ -1,0 +1,41 @@
+# Everything that a person or CI runs. Each target is what CI runs, too.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+
+.PHONY: build playground test lint demo bench fuzz golden clean
+
+build: ## bin/svmctl
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/svmctl ./cmd/svmctl
+
+playground: ## bin/playground: a real etcd, kube-apiserver and kube-controller-manager in one binary; takes minutes the first time
+	cd playground && $(GO) build -trimpath -ldflags "-X k8s.io/component-base/version.gitVersion=v1.37.2" -o ../bin/playground .
+
+lint: ## gofmt, go vet and staticcheck over both modules
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./... && $(GO) tool staticcheck ./...
+	cd playground && $(GO) vet ./... && $(GO) tool staticcheck ./...
+
+test: lint build playground bin/etcd-3.4 ## everything, with real servers on loopback
+	cd playground && $(GO) test ./...
+	$(GO) test -timeout 30m ./...
+
+bin/etcd-3.4: ## the oldest etcd that is supported, where the system's packages have it
+	sh testdata/etcd-3.4.sh bin/etcd-3.4
+
+demo: build playground ## the story, on a control plane of its own
+	sh demo/demo.sh
+
+bench: build playground ## speed, as ratios to what one would use instead
+	$(GO) run ./bench
+
+fuzz: ## FUZZTIME on each fuzz target
+	@for target in $$(grep -rho --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal | sed 's/func //'); do \
+	  dir=$$(grep -rl --include='*_test.go' "^func $$target(" internal | xargs dirname); \
+	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; done
+
+golden: ## write the files that tests compare with
+	$(GO) test ./cmd/... -update
+
+clean:
+	rm -rf bin
