@@ -61,7 +61,8 @@ const (
 )
 
 // keyID checks a KMS v2 body as the apiserver does and returns its keyID, ready to be shown. It is stricter than the apiserver with
-// what none writes: fields that EncryptedObject does not have, and ciphertext too short for its cipher.
+// what none writes: fields that EncryptedObject does not have, and ciphertext too short for its cipher. A body that was cut off
+// exactly in front of the last, optional fields cannot be told from a whole one; it will not open.
 func keyID(body []byte) (string, bool) {
 	var id, data, dek []byte
 	var sourceType uint64
