@@ -58,6 +58,8 @@ The same binary is each of the programs, with all their own flags:
 		newVerbCommand("restart", "Stop one process and start it again on the same port"),
 		newVerbCommand("pause", "Halt one process with SIGSTOP"),
 		newVerbCommand("resume", "Let a paused process go on with SIGCONT"),
+		newWebhookCommand(),
+		newWebhookConfigCommand(),
 	)
 	return root
 }

@@ -66,9 +66,9 @@ func choose(layout plane.Layout, flagged plane.Spec, given func(string) bool) er
 	if err := layout.Create(); err != nil {
 		return err
 	}
-	lock, err := supervisor.Acquire(layout.Lock())
+	lock, err := acquire(layout)
 	if err != nil {
-		return fmt.Errorf("locking %s: %w", layout.Dir, err)
+		return err
 	}
 	defer lock.Release()
 	state, err := plane.LoadState(layout)
@@ -98,9 +98,9 @@ func choose(layout plane.Layout, flagged plane.Spec, given func(string) bool) er
 // supervise runs the plane until ctx ends or somebody asks for its end. It calls ready
 // once the plane is.
 func supervise(ctx context.Context, layout plane.Layout, limit time.Duration, ready func() error) error {
-	lock, err := supervisor.Acquire(layout.Lock())
+	lock, err := acquire(layout)
 	if err != nil {
-		return fmt.Errorf("locking %s: %w", layout.Dir, err)
+		return err
 	}
 	defer lock.Release()
 	state, err := plane.LoadState(layout)
@@ -115,7 +115,7 @@ func supervise(ctx context.Context, layout plane.Layout, limit time.Duration, re
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
+	defer state.Close(layout, socket)
 	if err := state.Save(layout); err != nil {
 		return err
 	}
@@ -124,6 +124,15 @@ func supervise(ctx context.Context, layout plane.Layout, limit time.Duration, re
 		return fmt.Errorf("finding the playground's own binary: %w", err)
 	}
 	return supervisor.New(layout.Dir, p.Definitions(executable)).Run(ctx, socket, limit, ready)
+}
+
+// acquire takes the lock of the plane.
+func acquire(layout plane.Layout) (*supervisor.Lock, error) {
+	lock, err := supervisor.Acquire(layout.Lock())
+	if errors.Is(err, supervisor.ErrLocked) {
+		return nil, fmt.Errorf("%s: a plane is up there already", layout.Dir)
+	}
+	return lock, err
 }
 
 func printExports(cmd *cobra.Command, layout plane.Layout) error {

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"context"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,15 +27,17 @@ func newVerbCommand(verb, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-			defer cancel()
-			_, err = client.Do(ctx, args[0], verb, starts && !noWait)
+			wait := timeout
+			if noWait || !starts {
+				wait = 0
+			}
+			_, err = client.Do(cmd.Context(), args[0], verb, wait)
 			return err
 		},
 	}
 	addDirFlag(cmd, &dir)
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
 	if starts {
+		cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long it may take to become ready")
 		cmd.Flags().BoolVar(&noWait, "no-wait", false, "return without waiting until it is ready")
 	}
 	return cmd

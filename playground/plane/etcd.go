@@ -7,7 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net"
 	"os"
 	"strconv"
 	"time"
@@ -78,6 +78,12 @@ func (p *Plane) etcdURL(port int) string {
 func (p *Plane) etcdReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
+	// gRPC logs each refused connection; the client is for when somebody listens.
+	connection, err := new(net.Dialer).DialContext(ctx, "tcp", address(p.ports.Etcd))
+	if err != nil {
+		return err
+	}
+	connection.Close()
 	return p.withEtcd(ctx, func(client *clientv3.Client) error {
 		_, err := client.Get(ctx, "health", clientv3.WithCountOnly())
 		return err
@@ -168,7 +174,7 @@ func (p *Plane) enableEtcdAuth(ctx context.Context, client *clientv3.Client) err
 func (p *Plane) writeEtcdPasswords() error {
 	for _, user := range []string{etcdRoot, etcdReader} {
 		path := p.layout.EtcdPassword(user)
-		if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(path); err == nil {
 			continue
 		}
 		if err := writeFile(path, []byte(rand.Text()), 0o600); err != nil {

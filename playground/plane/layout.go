@@ -52,6 +52,14 @@ func (l Layout) UserKubeconfig(name string) string { return l.path("kubeconfig-"
 // EtcdPassword is the file with the password of an etcd user.
 func (l Layout) EtcdPassword(user string) string { return l.path("etcd-" + user + "-password") }
 
+// WebhookCertificate is the pair for a webhook server on the loopback address.
+func (l Layout) WebhookCertificate() (cert, key string) {
+	return filepath.Join(l.PKI(), "webhook.crt"), filepath.Join(l.PKI(), "webhook.key")
+}
+
+// CA verifies the apiserver and the webhook.
+func (l Layout) CA() string { return filepath.Join(l.PKI(), "ca.crt") }
+
 func (l Layout) logs() string        { return l.path("logs") }
 func (l Layout) etcdData() string    { return l.path("etcd") }
 func (l Layout) state() string       { return l.path("state.json") }

@@ -48,9 +48,6 @@ func (s State) Save(layout Layout) error {
 func (s *State) Listen(layout Layout) (net.Listener, error) {
 	path := layout.socket()
 	if len(path) > socketPathLimit {
-		if s.Socket != "" && s.Socket != path {
-			os.RemoveAll(filepath.Dir(s.Socket)) // that of an earlier run
-		}
 		dir, err := os.MkdirTemp("", "playground-")
 		if err != nil {
 			return nil, fmt.Errorf("creating directory of the control socket: %w", err)
@@ -70,4 +67,12 @@ func (s *State) Listen(layout Layout) (net.Listener, error) {
 	}
 	s.Socket = path
 	return listener, nil
+}
+
+// Close closes the control socket, and takes away a directory that was made for it.
+func (s *State) Close(layout Layout, listener net.Listener) {
+	listener.Close()
+	if s.Socket != layout.socket() {
+		os.Remove(filepath.Dir(s.Socket))
+	}
 }

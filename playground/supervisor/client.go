@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
+	"time"
 )
 
 // Client speaks to a supervisor in another process.
@@ -32,8 +32,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Do asks for what Supervisor.Do does. An end of ctx stops the waiting, not what was begun.
-func (c *Client) Do(ctx context.Context, name, verb string, wait bool) (Status, error) {
-	return c.do(ctx, http.MethodPost, "/processes/"+url.PathEscape(name)+"/"+verb+"?wait="+strconv.FormatBool(wait))
+func (c *Client) Do(ctx context.Context, name, verb string, wait time.Duration) (Status, error) {
+	return c.do(ctx, http.MethodPost, "/processes/"+url.PathEscape(name)+"/"+verb+"?wait="+wait.String())
 }
 
 // Down stops all processes and returns when they are gone. The supervisor ends shortly after.

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"time"
 )
 
 // serve answers requests on the socket:
 //
 //	GET  /status
-//	POST /processes/{name}/{verb}?wait=true
+//	POST /processes/{name}/{verb}?wait=2m
 //	POST /down
 //
 // A failure is {"error": "..."}.
@@ -20,8 +21,15 @@ func (s *Supervisor) serve(socket net.Listener) *http.Server {
 		answer(w, http.StatusOK, s.Status())
 	})
 	mux.HandleFunc("POST /processes/{name}/{verb}", func(w http.ResponseWriter, r *http.Request) {
-		err := s.Do(r.Context(), r.PathValue("name"), r.PathValue("verb"), r.URL.Query().Get("wait") == "true")
-		if err != nil {
+		var wait time.Duration
+		if value := r.URL.Query().Get("wait"); value != "" {
+			var err error
+			if wait, err = time.ParseDuration(value); err != nil {
+				answer(w, http.StatusBadRequest, failure{Error: "wait: " + err.Error()})
+				return
+			}
+		}
+		if err := s.Do(r.Context(), r.PathValue("name"), r.PathValue("verb"), wait); err != nil {
 			answer(w, code(err), failure{Error: err.Error()})
 			return
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrLocked is returned when another process holds the lock.
-var ErrLocked = errors.New("a supervisor is running there")
+var ErrLocked = errors.New("another process holds the lock")
 
 // Lock is held by the supervisor of a directory for its whole life. The kernel lets go of it
 // when the process ends in whatever way, so it tells reliably whether one is alive.

@@ -96,8 +96,9 @@ func (s *Supervisor) endAll() {
 }
 
 // Do carries out one request for the named process: start, stop, kill, restart, pause or resume.
-// A start waits for readiness if wait is set.
-func (s *Supervisor) Do(ctx context.Context, name, verb string, wait bool) error {
+// A start waits that long for readiness, 0 for not at all; a process that is not ready by then
+// is left running.
+func (s *Supervisor) Do(ctx context.Context, name, verb string, wait time.Duration) error {
 	c, err := s.child(name)
 	if err != nil {
 		return err
@@ -123,9 +124,11 @@ func (s *Supervisor) Do(ctx context.Context, name, verb string, wait bool) error
 		return fmt.Errorf("no such request: %s", verb)
 	}
 	r, err := c.start(ctx, s.life)
-	if err != nil || !wait {
+	if err != nil || wait == 0 {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("not ready within %s", wait))
+	defer cancel()
 	if err := c.await(ctx, r); err != nil {
 		return fmt.Errorf("%w\n%s", err, tail(c.definition.LogFile, logTail))
 	}
