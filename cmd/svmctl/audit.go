@@ -87,6 +87,9 @@ really has no objects.`,
 		if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
+		if result.Unsupported {
+			return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
+		}
 		return verdictExit(result.Verdict)
 	}
 	return cmd

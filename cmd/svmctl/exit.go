@@ -127,6 +127,8 @@ func hintsFor(err error) []string {
 		return []string{"is this the etcd of a control plane? If the objects lie under an unusual root, name it with --prefix"}
 	case errors.Is(err, etcdscan.ErrTooManyDirectories):
 		return []string{"this etcd holds much beside Kubernetes: name the storage root with --prefix (the apiserver's --etcd-prefix)"}
+	case errors.Is(err, etcdscan.ErrUnsupportedStore):
+		return []string{"kine, the default store of k3s, cannot be read yet; a k3s or rke2 server with embedded etcd (--cluster-init) can"}
 	case errors.Is(err, etcdscan.ErrCompacted):
 		return []string{"etcd no longer keeps that revision: leave --revision out to read the newest"}
 	case errors.Is(err, etcdscan.ErrFutureRevision):

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -224,6 +225,8 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([
 // migrationExit is the exit status of a migration that has a report.
 func migrationExit(r *migrate.Report) error {
 	switch {
+	case r.Before.Unsupported:
+		return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
 	case r.Stopped != nil && r.Stopped.Code == migrate.StopInterrupted:
 		return &exitError{code: exitInterrupted, err: r.Stopped, hints: []string{r.Stopped.Hint}}
 	case r.DryRun == migrate.ServerDryRun && r.FailureCount() > 0:

@@ -54,16 +54,27 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	if report.Source.Endpoints == nil {
 		report.Source.Endpoints = []string{}
 	}
-	scope, err := scopeOf(ctx, req)
+	err := report.look(ctx, req)
 	if errors.Is(err, etcdscan.ErrUnsupportedStore) {
-		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: err}, nil, req.Now())
-		report.Scope.Prefixes = req.Prefixes
+		report.Unsupported = true
+		report.Scope.Prefixes = append([]string{}, req.Prefixes...)
+		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: etcdscan.ErrUnsupportedStore}, nil, req.Now())
 		return report, nil
 	}
 	if err != nil {
+		report.Close()
 		return nil, err
 	}
-	report.Scope = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}
+	return report, nil
+}
+
+// look scans, and fills in the report.
+func (r *Report) look(ctx context.Context, req Request) error {
+	scope, err := scopeOf(ctx, req)
+	if err != nil {
+		return err
+	}
+	r.Scope = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}
 	progress := req.Progress
 	if progress == nil {
 		progress = new(etcdscan.Progress)
@@ -72,33 +83,32 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	result, err := etcdscan.Scan(ctx, req.Store, scope, req.Revision, c, progress)
 	if err != nil {
 		c.close()
-		return nil, err
+		return err
 	}
-	report.entries, report.suspects = c.entries, c.suspects
+	r.entries, r.suspects = c.entries, c.suspects
 	if result.Tally.Objects() == 0 && result.Shortfall == nil && len(req.Expectations) == 0 {
-		report.Close()
-		return nil, ErrNothingFound
+		return ErrNothingFound
 	}
 	if all, err := req.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
 		outside := all - result.Counted
-		report.Scope.Outside = &outside
+		r.Scope.Outside = &outside
 	}
-	confirm := func(r verify.Resource) bool { return req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, r) }
-	report.finish(result, confirm, req.Now())
-	return report, nil
+	confirm := func(res verify.Resource) bool { return req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res) }
+	r.finish(result, confirm, req.Now())
+	return nil
 }
 
-// scopeOf pins nothing: roots are looked for at the newest revision, and a root that appears later is not in the scope
+// scopeOf pins nothing: without --revision, a root that appears between this look and the scan is not in the scope
 // that the report names.
 func scopeOf(ctx context.Context, req Request) (etcdscan.Scope, error) {
 	if len(req.Prefixes) > 0 {
 		roots := []string(nil)
-		if found, err := etcdscan.Roots(ctx, req.Store, 0); err == nil {
+		if found, err := etcdscan.Roots(ctx, req.Store, req.Revision); err == nil {
 			roots = found
 		}
 		return etcdscan.NewScope(req.Prefixes, roots), nil
 	}
-	roots, err := etcdscan.Roots(ctx, req.Store, 0)
+	roots, err := etcdscan.Roots(ctx, req.Store, req.Revision)
 	if err != nil {
 		return etcdscan.Scope{}, err
 	}

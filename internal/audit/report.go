@@ -31,6 +31,7 @@ type Report struct {
 	Expectations []Expectation  `json:"expectations"`
 	Groups       []Group        `json:"groups"`
 	FindingCount int64          `json:"findingCount"`
+	Unsupported  bool           `json:"-"` // the store was recognised as one that cannot be read yet
 
 	expectations verify.Expectations
 	entries      []*etcdscan.Entry

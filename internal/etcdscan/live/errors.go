@@ -110,12 +110,14 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// clusterGuard notices endpoints of different clusters: their answers must not be mixed in one proof.
+// clusterGuard notices endpoints of different clusters: their answers must not be mixed in one proof. It notices kine as
+// well, which leaves the cluster out of its headers, where etcd's is a hash and never 0:
+// https://github.com/k3s-io/kine/blob/v0.17.5/pkg/server/list.go
 type clusterGuard struct{ id atomic.Uint64 }
 
 func (g *clusterGuard) check(h *etcdserverpb.ResponseHeader) error {
 	if h == nil || h.ClusterId == 0 {
-		return nil
+		return etcdscan.ErrUnsupportedStore
 	}
 	if !g.id.CompareAndSwap(0, h.ClusterId) && g.id.Load() != h.ClusterId {
 		return ErrMixedClusters

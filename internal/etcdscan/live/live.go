@@ -194,10 +194,6 @@ func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcd
 	if err != nil {
 		return etcdscan.Pin{}, err
 	}
-	if resp.Header.ClusterId == 0 {
-		// etcd's cluster ID is a hash and never 0; kine leaves the header empty.
-		return etcdscan.Pin{}, etcdscan.ErrUnsupportedStore
-	}
 	pin := etcdscan.Pin{Revision: resp.Header.Revision, ClusterID: resp.Header.ClusterId}
 	switch {
 	case revision > pin.Revision:
