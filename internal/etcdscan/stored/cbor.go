@@ -13,7 +13,7 @@ var cborMode = func() cbor.DecMode {
 		UTF8:                cbor.UTF8RejectInvalid,
 		FieldNameMatching:   cbor.FieldNameMatchingCaseSensitive,
 		FieldNameByteString: cbor.FieldNameByteStringAllowed,
-		ByteStringToString:  cbor.ByteStringToStringAllowed,
+		ByteStringToString:  cbor.ByteStringToStringAllowedWithExpectedLaterEncoding,
 	}.DecMode()
 	if err != nil {
 		panic(err) // the options are constant
