@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -154,6 +155,7 @@ func (f *fake) memory() *rest.Config { return &rest.Config{Host: "https://fake",
 // listen serves on loopback with TLS.
 func (f *fake) listen(http2 bool) (*rest.Config, *httptest.Server) {
 	s := httptest.NewUnstartedServer(f)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.EnableHTTP2 = http2
 	s.StartTLS()
 	f.t.Cleanup(s.Close)

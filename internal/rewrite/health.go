@@ -36,7 +36,8 @@ func (e *OutageError) Error() string {
 func (e *OutageError) Unwrap() error { return e.Failure }
 
 // health is what all workers of a run know together about the apiserver. While it is down one request at a time is
-// let through, at growing distances, until one is decided.
+// let through, at growing distances, until one is decided. A run begins in that state: otherwise each worker would
+// dial a connection of its own before the first one turns out to carry them all.
 type health struct {
 	limit time.Duration // MaxOutage
 	stop  func(error)
@@ -48,17 +49,17 @@ type health struct {
 	last     *Failure
 	lastCrs  course
 	timer    *time.Timer // at silent+limit
-	isDown   bool
-	rounds   int       // probes that failed in a row
-	next     time.Time // when the next probe may go out, while down
-	hold     time.Time // when the next request may go out, as the server asked for
+	isDown   bool        // or not known to be up
+	rounds   int         // probes that failed in a row
+	next     time.Time   // when the next probe may go out, while down
+	hold     time.Time   // when the next request may go out, as the server asked for
 	probing  bool
 	lastDown time.Time
 	given    int // objects given up since silent+limit
 }
 
 func newHealth(limit time.Duration, stop func(error)) *health {
-	return &health{limit: limit, stop: stop, changed: make(chan struct{})}
+	return &health{limit: limit, stop: stop, changed: make(chan struct{}), isDown: true}
 }
 
 // acquire waits until a request may be sent and tells whether it is the one probe of an outage. Whoever acquired
@@ -107,7 +108,7 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 func (h *health) up(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		isDown, changed := h.isDown, h.changed
+		isDown, changed := h.isDown && !h.silent.IsZero(), h.changed
 		h.mu.Unlock()
 		if !isDown {
 			return ctx.Err()

@@ -54,6 +54,7 @@ func NewMigrator(cfg *rest.Config, opts MigratorOptions) (*Migrator, error) {
 		opts.Poll = time.Second
 	}
 	cfg = rest.CopyConfig(cfg)
+	cfg.ContentType, cfg.AcceptContentTypes = "application/json", "application/json"
 	cfg.QPS, cfg.Burst, cfg.RateLimiter = -1, 0, nil
 	cfg.WarningHandler, cfg.WarningHandlerWithContext = rest.NoWarnings{}, nil
 	client, err := storagemigration.NewForConfig(cfg)

@@ -132,7 +132,7 @@ var kinds = [...]struct{ name, text string }{
 	KindWebhook:      {"webhook", "refused by admission webhook"},
 	KindPolicy:       {"policy", "refused by admission policy"},
 	KindAdmission:    {"admission", "refused by admission"},
-	KindForbidden:    {"forbidden", "not allowed to patch"},
+	KindForbidden:    {"forbidden", "refused by authorization"},
 	KindUnauthorized: {"unauthorized", "credentials not accepted"},
 	KindInvalid:      {"invalid", "refused by validation"},
 	KindTooLarge:     {"tooLarge", "object too large"},
