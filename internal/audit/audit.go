@@ -200,7 +200,7 @@ func (r *Report) groups(entries []etcdscan.Entry) {
 	for _, e := range entries {
 		worst := worst(r.expectations.EntryFaults(e))
 		k := e.Group
-		k.Fault, k.Unserved = "", false
+		k.Fault, k.Unserved, k.Beside = "", false, ""
 		if i, ok := at[k]; ok {
 			r.Groups[i].Objects += e.Objects
 			r.Groups[i].Bytes += e.Bytes

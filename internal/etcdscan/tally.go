@@ -23,7 +23,8 @@ type Group struct {
 	Opened                Opened
 	Authenticated         bool // the cipher itself vouches for the value
 	Fault                 Fault
-	Unserved              bool // no API serves keys of this kind by design
+	Unserved              bool   // no API serves keys of this kind by design
+	Beside                string // the resource in whose directory these keys lie without being objects of it
 	Note                  string
 }
 
@@ -85,7 +86,7 @@ func (t *Tally) Add(r *Record) *Entry {
 func groupOf(r *Record) Group {
 	return Group{
 		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
-		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Fault: r.Fault, Unserved: r.Object.Internal(), Note: r.Note,
+		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Fault: r.Fault, Unserved: r.Object.Internal(), Beside: r.Object.Beside, Note: r.Note,
 	}
 }
 
@@ -167,6 +168,7 @@ func compareEntries(a, b Entry) int {
 		strings.Compare(string(a.Stored.Encoding), string(b.Stored.Encoding)),
 		strings.Compare(string(a.Opened), string(b.Opened)),
 		strings.Compare(a.Note, b.Note),
+		strings.Compare(a.Beside, b.Beside),
 		strings.Compare(string(a.Fault), string(b.Fault)),
 		boolCompare(a.AtRest.KeyInferred, b.AtRest.KeyInferred),
 		boolCompare(a.Ambiguous, b.Ambiguous),

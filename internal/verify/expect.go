@@ -78,6 +78,7 @@ func ParseResource(s string) (Resource, error) {
 			group = builtin
 		}
 	}
+	group, name = key.Canonical(group, name)
 	return Resource{Group: group, Name: name}, nil
 }
 

@@ -43,13 +43,21 @@ func byteFaults(g etcdscan.Group) []Fault {
 	return []Fault{f}
 }
 
-// unknownKey makes a key that fits no resource count where everything was expected: it could be anything.
+// unknownKey doubts a key that names no object where one was expected: in the directory of a judged resource, which a LIST
+// reads as a whole, or anywhere when everything was expected.
 func (es Expectations) unknownKey(g etcdscan.Group) []Fault {
-	_, all := es.For(Resource{})
-	if !all || g.Fault != etcdscan.NoFault {
+	beside, err := ParseResource(g.Beside)
+	if err != nil {
+		beside = Resource{}
+	}
+	if _, judged := es.For(beside); !judged || g.Fault != etcdscan.NoFault {
 		return nil
 	}
-	return []Fault{{Code: UnknownKey, Severity: Warning, Found: Describe(g.AtRest), Message: "the key belongs to no resource that svmctl knows: " + g.Note}}
+	message := "the key belongs to no resource that svmctl knows: " + g.Note
+	if g.Beside != "" {
+		message = "the key lies among the " + g.Beside + " and names none of them: " + g.Note
+	}
+	return []Fault{{Code: UnknownKey, Severity: Warning, Found: Describe(g.AtRest), Message: message}}
 }
 
 func (e Expectation) judge(g etcdscan.Group) []Fault {

@@ -41,6 +41,9 @@ type Object struct {
 	Namespace, Name string
 	// Note is a fixed text, one of the Note constants, when the key is no API object; "" for an API object. It never holds bytes of the key.
 	Note string
+	// Beside is the RESOURCE or RESOURCE.GROUP in whose directory a key lies that names none of its objects. A LIST of that
+	// resource reads the key all the same. "" for API objects and for keys in no such directory.
+	Beside string
 }
 
 // Internal tells whether the key is one that no API serves by design. A key with a Note that is not internal was not understood.
@@ -53,7 +56,7 @@ func (o Object) Internal() bool {
 }
 
 // Parse names the object under k inside the storage root root, which has no trailing slash (e.g. "/registry", or "" for keys like "/pods/a/b").
-// It allocates nothing: the strings of the result are parts of its arguments.
+// For an API object it allocates nothing: the strings of the result are parts of its arguments.
 func Parse(root, k string) Object {
 	if k == compactRevision {
 		return Object{Note: NoteCompactRevision}
@@ -141,6 +144,11 @@ func (o *Object) object(group, resource, below string, mayNamespace, mayCluster 
 		o.Note = NoteBadName
 	default:
 		o.Group, o.Resource, o.Namespace, o.Name = group, resource, namespace, name
+		return
+	}
+	o.Beside = resource
+	if group != "" {
+		o.Beside += "." + group
 	}
 }
 

@@ -37,7 +37,7 @@ func kubernetesPaths(t testing.TB) []pathRow {
 				fields[i] = ""
 			}
 		}
-		row := pathRow{fields[0], Object{"/registry", fields[1], fields[2], fields[3], fields[4], ""}, groupResource{fields[1], fields[2]}}
+		row := pathRow{fields[0], Object{"/registry", fields[1], fields[2], fields[3], fields[4], "", ""}, groupResource{fields[1], fields[2]}}
 		if row.api == (groupResource{"events.k8s.io", "events"}) {
 			row.want.Group = "" // both APIs serve the same objects
 		}
@@ -95,10 +95,11 @@ func TestParse(t *testing.T) {
 		return Object{Group: group, Resource: resource, Namespace: namespace, Name: name}
 	}
 	note := func(text string) Object { return Object{Note: text} }
+	beside := func(resource, text string) Object { return Object{Note: text, Beside: resource} }
 	for k, want := range map[string]Object{
 		"/r/pods/default/a":                        object("", "pods", "default", "a"),
 		"/r/minions/node.example.com":              object("", "nodes", "", "node.example.com"),
-		"/r/clusterroles/system:node~%":            note(NoteBadName),
+		"/r/clusterroles/system:node~%":            beside("clusterroles.rbac.authorization.k8s.io", NoteBadName),
 		"/r/clusterroles/system:controller:x y":    object("rbac.authorization.k8s.io", "clusterroles", "", "system:controller:x y"),
 		"/r/roles/0/\xff:":                         object("rbac.authorization.k8s.io", "roles", "0", "\xff:"),
 		"/r/podsecuritypolicy/restricted":          object("policy", "podsecuritypolicies", "", "restricted"),
@@ -127,24 +128,24 @@ func TestParse(t *testing.T) {
 		"/r/":                      note(NoteEmptySegment),
 		"/r//pods/default/a":       note(NoteEmptySegment),
 		"/r/pods":                  note(NoteSegments),
-		"/r/pods/":                 note(NoteEmptySegment),
-		"/r/pods/default":          note(NoteSegments),
-		"/r/pods/default/":         note(NoteEmptySegment),
-		"/r/pods//a":               note(NoteEmptySegment),
-		"/r/pods/default/a/b":      note(NoteSegments),
-		"/r/pods/default/.":        note(NoteBadName),
-		"/r/pods/default/..":       note(NoteBadName),
-		"/r/pods/Default/a":        note(NoteBadNamespace),
-		"/r/pods/a.b/a":            note(NoteBadNamespace),
-		"/r/pods/" + strings.Repeat("n", 64) + "/a": note(NoteBadNamespace),
+		"/r/pods/":                 beside("pods", NoteEmptySegment),
+		"/r/pods/default":          beside("pods", NoteSegments),
+		"/r/pods/default/":         beside("pods", NoteEmptySegment),
+		"/r/pods//a":               beside("pods", NoteEmptySegment),
+		"/r/pods/default/a/b":      beside("pods", NoteSegments),
+		"/r/pods/default/.":        beside("pods", NoteBadName),
+		"/r/pods/default/..":       beside("pods", NoteBadName),
+		"/r/pods/Default/a":        beside("pods", NoteBadNamespace),
+		"/r/pods/a.b/a":            beside("pods", NoteBadNamespace),
+		"/r/pods/" + strings.Repeat("n", 64) + "/a": beside("pods", NoteBadNamespace),
 		"/r/nodes/a":                         note(NoteUnknownDir),
-		"/r/minions/a/b":                     note(NoteSegments),
-		"/r/minions/":                        note(NoteEmptySegment),
+		"/r/minions/a/b":                     beside("nodes", NoteSegments),
+		"/r/minions/":                        beside("nodes", NoteEmptySegment),
 		"/r/services":                        note(NoteSegments),
 		"/r/services/":                       note(NoteUnknownDir),
 		"/r/services/specs":                  note(NoteSegments),
-		"/r/services/specs/":                 note(NoteEmptySegment),
-		"/r/services/specs/default":          note(NoteSegments),
+		"/r/services/specs/":                 beside("services", NoteEmptySegment),
+		"/r/services/specs/default":          beside("services", NoteSegments),
 		"/r/services/others/default/a":       note(NoteUnknownDir),
 		"/r/foos/ns/name":                    note(NoteUnknownDir),
 		"/r/routes/ns/name":                  note(NoteUnknownDir),
@@ -152,8 +153,8 @@ func TestParse(t *testing.T) {
 		"/r/example.com":                     note(NoteSegments),
 		"/r/example.com/":                    note(NoteEmptySegment),
 		"/r/example.com/widgets":             note(NoteSegments),
-		"/r/example.com/widgets/":            note(NoteEmptySegment),
-		"/r/example.com/widgets/ns/a/b":      note(NoteSegments),
+		"/r/example.com/widgets/":            beside("widgets.example.com", NoteEmptySegment),
+		"/r/example.com/widgets/ns/a/b":      beside("widgets.example.com", NoteSegments),
 		"/r/example.com//a":                  note(NoteEmptySegment),
 		"/r/example.com/Widgets/a":           note(NoteBadPlural),
 		"/r/example.com/9widgets/a":          note(NoteBadPlural),
@@ -181,15 +182,15 @@ func TestParse(t *testing.T) {
 
 func TestParseOpenShift(t *testing.T) {
 	for k, want := range map[string]Object{
-		"/openshift.io/routes/ns/a":                                {"/openshift.io", "route.openshift.io", "routes", "ns", "a", ""},
-		"/openshift.io/images/sha256:0123":                         {"/openshift.io", "image.openshift.io", "images", "", "sha256:0123", ""},
-		"/openshift.io/oauth/clients/console":                      {"/openshift.io", "oauth.openshift.io", "oauthclients", "", "console", ""},
-		"/openshift.io/oauth/clientauthorizations/u:system:sa:n:c": {"/openshift.io", "oauth.openshift.io", "oauthclientauthorizations", "", "u:system:sa:n:c", ""},
-		"/openshift.io/useridentities/github:u":                    {"/openshift.io", "user.openshift.io", "identities", "", "github:u", ""},
-		"/openshift.io/oauth/others/a":                             {"/openshift.io", "", "", "", "", NoteUnknownDir},
-		"/openshift.io/oauth":                                      {"/openshift.io", "", "", "", "", NoteSegments},
-		"/openshift.io/route.openshift.io/routes/ns/a":             {"/openshift.io", "", "", "", "", NoteElsewhere},
-		"/openshift.io/example.com/widgets/a":                      {"/openshift.io", "example.com", "widgets", "", "a", ""},
+		"/openshift.io/routes/ns/a":                                {"/openshift.io", "route.openshift.io", "routes", "ns", "a", "", ""},
+		"/openshift.io/images/sha256:0123":                         {"/openshift.io", "image.openshift.io", "images", "", "sha256:0123", "", ""},
+		"/openshift.io/oauth/clients/console":                      {"/openshift.io", "oauth.openshift.io", "oauthclients", "", "console", "", ""},
+		"/openshift.io/oauth/clientauthorizations/u:system:sa:n:c": {"/openshift.io", "oauth.openshift.io", "oauthclientauthorizations", "", "u:system:sa:n:c", "", ""},
+		"/openshift.io/useridentities/github:u":                    {"/openshift.io", "user.openshift.io", "identities", "", "github:u", "", ""},
+		"/openshift.io/oauth/others/a":                             {"/openshift.io", "", "", "", "", NoteUnknownDir, ""},
+		"/openshift.io/oauth":                                      {"/openshift.io", "", "", "", "", NoteSegments, ""},
+		"/openshift.io/route.openshift.io/routes/ns/a":             {"/openshift.io", "", "", "", "", NoteElsewhere, ""},
+		"/openshift.io/example.com/widgets/a":                      {"/openshift.io", "example.com", "widgets", "", "a", "", ""},
 	} {
 		o := Parse("/openshift.io", k)
 		if o != want {
