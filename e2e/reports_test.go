@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+// The structs below list what contracts promise of -o json, apart from the project's own types. A field that is
+// promised and may be null is a pointer or raw.
+
+type auditReport struct {
+	APIVersion   string        `json:"apiVersion"`
+	Kind         string        `json:"kind"`
+	Verdict      *string       `json:"verdict"`
+	Source       auditSource   `json:"source"`
+	Scope        auditScope    `json:"scope"`
+	Totals       totals        `json:"totals"`
+	Expectations []expectation `json:"expectations"`
+	Groups       []group       `json:"groups"`
+	Findings     []finding     `json:"findings"`
+}
+
+type auditSource struct {
+	Type      string   `json:"type"`
+	Endpoints []string `json:"endpoints"`
+	ClusterID string   `json:"clusterID"`
+	Revision  int64    `json:"revision"`
+}
+
+type auditScope struct {
+	Prefixes []string `json:"prefixes"`
+	History  bool     `json:"history"`
+}
+
+type totals struct {
+	Keys  int64 `json:"keys"`
+	Bytes int64 `json:"bytes"`
+}
+
+type expectation struct {
+	Resource string `json:"resource"`
+	Value    string `json:"value"`
+	Version  string `json:"version"`
+	From     string `json:"from"`
+}
+
+type group struct {
+	Root          string      `json:"root"`
+	Group         string      `json:"group"`
+	Resource      string      `json:"resource"`
+	AtRest        atRest      `json:"atRest"`
+	Stored        *storedType `json:"stored"`
+	Opened        string      `json:"opened"`
+	Authenticated bool        `json:"authenticated"`
+	Note          string      `json:"note"`
+	Objects       int64       `json:"objects"`
+	Bytes         int64       `json:"bytes"`
+}
+
+type atRest struct {
+	Provider    string `json:"provider"`
+	Version     string `json:"version"`
+	Key         string `json:"key"`
+	KeyID       string `json:"keyID"`
+	KeyInferred bool   `json:"keyInferred"`
+}
+
+type storedType struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Encoding   string `json:"encoding"`
+}
+
+type finding struct {
+	Code        string `json:"code"`
+	Severity    string `json:"severity"`
+	Key         string `json:"key"`
+	Group       string `json:"group"`
+	Resource    string `json:"resource"`
+	Namespace   string `json:"namespace"`
+	Name        string `json:"name"`
+	ModRevision int64  `json:"modRevision"`
+	Message     string `json:"message"`
+	Expected    string `json:"expected"`
+	Found       string `json:"found"`
+}
+
+type migrationReport struct {
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"`
+	Verdict    *string       `json:"verdict"`
+	Targets    []expectation `json:"targets"`
+	Backend    string        `json:"backend"`
+	Before     auditReport   `json:"before"`
+	After      *auditReport  `json:"after"`
+	Outcomes   outcomes      `json:"outcomes"`
+	Failures   []failure     `json:"failures"`
+	Rounds     int           `json:"rounds"`
+	Elsewhere  []elsewhere   `json:"elsewhere"`
+	APIServers apiservers    `json:"apiservers"`
+}
+
+type outcomes struct {
+	Rewritten       int `json:"rewritten"`
+	AlreadyCurrent  int `json:"alreadyCurrent"`
+	NotRewritten    int `json:"notRewritten"`
+	ChangedByOthers int `json:"changedByOthers"`
+	Deleted         int `json:"deleted"`
+	Failed          int `json:"failed"`
+}
+
+type failure struct {
+	Key       string `json:"key"`
+	Resource  string `json:"resource"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Code      int    `json:"code"`
+	Reason    string `json:"reason"`
+	By        string `json:"by"`
+	Message   string `json:"message"` // with --show-messages
+}
+
+type elsewhere struct {
+	Resource string `json:"resource"`
+	Value    string `json:"value"`
+	Objects  *int64 `json:"objects"`
+	Note     string `json:"note"`
+}
+
+type apiservers struct {
+	Known *int  `json:"known"`
+	Asked *int  `json:"asked"`
+	Agree *bool `json:"agree"`
+}
+
+// audit reads the report and checks that every promised field is there.
+func (r result) audit(t *testing.T) auditReport {
+	t.Helper()
+	var report auditReport
+	r.decode(t, &report, "apiVersion", "kind", "tool", "verdict", "source", "scope", "startedAt", "finishedAt", "totals",
+		"expectations", "groups", "findings")
+	return report
+}
+
+// migration reads the report and checks that every promised field is there.
+func (r result) migration(t *testing.T) migrationReport {
+	t.Helper()
+	var report migrationReport
+	r.decode(t, &report, "apiVersion", "kind", "tool", "verdict", "targets", "backend", "before", "after", "outcomes",
+		"failures", "rounds", "elsewhere", "apiservers")
+	return report
+}
+
+func (r result) decode(t *testing.T, into any, promised ...string) {
+	t.Helper()
+	var fields map[string]json.RawMessage
+	decoder := json.NewDecoder(bytes.NewReader([]byte(r.stdout)))
+	if err := decoder.Decode(&fields); err != nil {
+		t.Fatalf("stdout is not JSON: %v\n%s", err, r)
+	}
+	if decoder.More() {
+		t.Errorf("stdout goes on after the report\n%s", r)
+	}
+	for _, name := range promised {
+		if _, ok := fields[name]; !ok {
+			t.Errorf("the report has no field %s\n%s", name, r)
+		}
+	}
+	if err := json.Unmarshal([]byte(r.stdout), into); err != nil {
+		t.Fatalf("report: %v\n%s", err, r)
+	}
+}
+
+// verdict is the word, or "none".
+func verdict(v *string) string {
+	if v == nil {
+		return "none"
+	}
+	return *v
+}
+
+// byKey adds up the objects of a resource per provider and key, as "aescbc:key1" or "identity".
+func (r auditReport) byKey(resource string) map[string]int64 {
+	sums := make(map[string]int64)
+	for _, g := range r.Groups {
+		if g.Resource == resource {
+			name := g.AtRest.Provider
+			if g.AtRest.Key != "" {
+				name += ":" + g.AtRest.Key
+			}
+			sums[name] += g.Objects
+		}
+	}
+	return sums
+}
