@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 	"time"
@@ -90,7 +91,7 @@ func (r *run) run(objects iter.Seq2[Object, error], visit func(Result) error) er
 	}
 	r.queue.ShutDown()
 	err := context.Cause(r.ctx) // nil if everything is settled
-	if r.parent.Err() != nil && err == context.Cause(r.parent) {
+	if r.parent.Err() != nil && errors.Is(err, context.Cause(r.parent)) {
 		err = r.parent.Err()
 	}
 	for _, it := range r.unsettled() {
@@ -215,6 +216,13 @@ func (r *run) try(it *item) {
 	cancel()
 	r.count(it, -1)
 
+	if a.unsent {
+		r.health.release(probe)
+		res := it.result(a.status)
+		res.Failure = a.failure
+		r.settle(it, res)
+		return
+	}
 	it.attempts++
 	it.uncertain = it.uncertain || a.uncertain
 	if a.course == unsettled {

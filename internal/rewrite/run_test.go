@@ -50,6 +50,12 @@ func TestRequest(t *testing.T) {
 	if got, want := f.last.URL.String(), "https://fake/apis/apps/v1/namespaces/ns/deployments/a:b%20c?fieldManager=svmctl&includeObject=None"; got != want {
 		t.Errorf("url %s, want %s", got, want)
 	}
+	results, err = runAll(t, mustPatcher(t, f.memory(), Options{}), func(yield func(Object, error) bool) {
+		yield(Object{Namespace: "ns", Name: "a/b", Revision: 1}, nil)
+	})
+	if r := results["a/b"]; err != nil || r.Attempts != 0 || r.Failure.Kind != KindRequest {
+		t.Errorf("%v %+v", err, r)
+	}
 	sent := f.total
 	for _, o := range []Object{{Namespace: "ns", Name: "a/b", Revision: 1}, {Namespace: "ns", Name: "..", Revision: 1},
 		{Name: "a", Revision: 1}, {Namespace: "ns", Name: "a"}, {Namespace: "ns", Revision: 1}} {
@@ -561,8 +567,9 @@ func TestStops(t *testing.T) {
 
 func TestGraceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t, func(name string, _ int) reply {
-			if name == "o0" {
+		var f *fake
+		f = newFake(t, func(string, int) reply {
+			if f.total == 1 {
 				return reply{}
 			}
 			return reply{delay: 40 * time.Second}
@@ -577,7 +584,12 @@ func TestGraceIsBounded(t *testing.T) {
 		if d := time.Since(start); d != 11*time.Second {
 			t.Errorf("took %s", d)
 		}
-		if len(results) != 4 || !results["o1"].Uncertain || results["o1"].Failure.Kind != KindInterrupted {
+		for _, r := range results {
+			if r.Status == Failed && (!r.Uncertain || r.Failure.Kind != KindInterrupted) {
+				t.Errorf("%+v %+v", r, r.Failure)
+			}
+		}
+		if len(results) != 4 || count(results, Failed) != 3 {
 			t.Errorf("%+v", results)
 		}
 	})

@@ -45,6 +45,7 @@ type answer struct {
 	course     course
 	retryAfter time.Duration
 	uncertain  bool
+	unsent     bool
 }
 
 func newPatchClient(cfg *rest.Config, res Resource, concurrency int, dryRun bool) (*patchClient, error) {
@@ -141,7 +142,7 @@ func (c *patchClient) request(ctx context.Context, obj Object) (*http.Request, e
 func (c *patchClient) patch(ctx context.Context, obj Object) answer {
 	req, err := c.request(ctx, obj)
 	if err != nil {
-		return answer{status: Failed, failure: &Failure{Kind: KindRequest, Message: clip(err.Error())}}
+		return answer{status: Failed, unsent: true, failure: &Failure{Kind: KindRequest, Message: clip(err.Error())}}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
