@@ -101,6 +101,7 @@ func hintsFor(err error) []string {
 		record           tls.RecordHeaderError
 		unknownResource  *rewrite.UnknownResourceError
 		file             *live.FileError
+		stop             *migrate.Stop
 	)
 	switch {
 	case errors.Is(err, live.ErrNoEndpoints):
@@ -133,6 +134,8 @@ func hintsFor(err error) []string {
 		return []string{"etcd no longer keeps that revision: leave --revision out to read the newest"}
 	case errors.Is(err, etcdscan.ErrFutureRevision):
 		return []string{"leave --revision out to read the newest"}
+	case errors.As(err, &stop):
+		return []string{stop.Hint}
 	case errors.As(err, &unknownResource):
 		return unknownResourceHints(unknownResource)
 	case errors.Is(err, migrate.ErrForeignEtcd):

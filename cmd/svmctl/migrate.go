@@ -228,7 +228,7 @@ func migrationExit(r *migrate.Report) error {
 	case r.Before.Unsupported:
 		return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
 	case r.Stopped != nil && r.Stopped.Code == migrate.StopInterrupted:
-		return &exitError{code: exitInterrupted, err: r.Stopped, hints: []string{r.Stopped.Hint}}
+		return &exitError{code: exitInterrupted, err: r.Stopped}
 	case r.DryRun == migrate.ServerDryRun && r.FailureCount() > 0:
 		return &exitError{code: exitIncomplete}
 	case r.DryRun != migrate.NoDryRun:
@@ -238,7 +238,7 @@ func migrationExit(r *migrate.Report) error {
 		if r.Verdict == verify.Indeterminate {
 			code = exitIndeterminate
 		}
-		return &exitError{code: code, err: r.Stopped, hints: []string{r.Stopped.Hint}}
+		return &exitError{code: code, err: r.Stopped}
 	}
 	return verdictExit(r.Verdict)
 }

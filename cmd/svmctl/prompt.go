@@ -21,9 +21,9 @@ type prompt struct {
 	around func(func() error) error // takes the progress line out of the way
 }
 
-func (p *prompt) plan(ctx context.Context, plan *migrate.Plan, targets []migrate.Target) error {
+func (p *prompt) plan(ctx context.Context, plan *migrate.Plan) error {
 	return p.around(func() error {
-		if err := render.Plan(p.err, plan, targets); err != nil {
+		if err := render.Plan(p.err, plan); err != nil {
 			return err
 		}
 		if p.yes {

@@ -70,7 +70,7 @@ type Request struct {
 	Quota        int64         // bytes; 0: as etcd tells
 	MaxRounds    int
 	// Consent is asked with the plan before anything is written; its error ends the migration.
-	Consent func(context.Context, *Plan, []Target) error
+	Consent func(context.Context, *Plan) error
 	// ProbeConsent is asked before one object is patched to see what the apiserver writes; its error ends the migration.
 	ProbeConsent func(ctx context.Context, r rewrite.Resource, namespace, name string) error
 	// ConfirmEmpty is audit.Request's.
@@ -146,7 +146,7 @@ func (m *migration) run(ctx context.Context) error {
 		if err := m.checkRoom(ctx); err != nil {
 			return err
 		}
-		if err := m.Consent(ctx, &m.report.Plan, m.report.Targets); err != nil {
+		if err := m.Consent(ctx, &m.report.Plan); err != nil {
 			return err
 		}
 	}
@@ -186,10 +186,15 @@ func (m *migration) chooseTargets(ctx context.Context) error {
 			m.report.Warnings = append(m.report.Warnings, t.refused)
 		}
 		m.targets = append(m.targets, t)
-		e, _ := m.Expectations.For(t.name)
-		m.report.Targets = append(m.report.Targets, Target{Resource: t.name.String(), Value: e.Value.String(), Version: e.Version, From: e.From})
+	}
+	for _, e := range m.Expectations {
+		m.report.Targets = append(m.report.Targets, targetOf(e))
 	}
 	return nil
+}
+
+func targetOf(e verify.Expectation) Target {
+	return Target{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From}
 }
 
 func (m *migration) staleResources(ctx context.Context) ([]rewrite.Resource, error) {
@@ -233,11 +238,13 @@ func (m *migration) conclude() {
 	if r.DryRun == ServerDryRun {
 		return
 	}
-	last := r.After
-	if last == nil {
-		last = r.Before
+	if r.After == nil {
+		// What was stale before may have been written since; only etcd could tell.
+		r.Verdict = verify.Indeterminate
+		r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotRead, Severity: verify.Warning, Message: "etcd was not read again after the last write"})
+		return
 	}
-	r.Verdict, r.Reasons = last.Verdict, last.Reasons
+	r.Verdict, r.Reasons = r.After.Verdict, r.After.Reasons
 	for _, t := range r.Targets {
 		if t.From == verify.FromProbe && (r.APIServers.Agree == nil || !*r.APIServers.Agree) {
 			r.Verdict = r.Verdict.Worse(verify.Indeterminate)

@@ -35,7 +35,8 @@ func (m *migration) plan(ctx context.Context) error {
 }
 
 func (m *migration) planTarget(t *target) (PlannedResource, error) {
-	p := PlannedResource{Resource: t.name.String(), Refused: t.refused}
+	e, _ := m.Expectations.For(t.name)
+	p := PlannedResource{Target: targetOf(e), Refused: t.refused}
 	for _, g := range m.report.Before.Groups {
 		if g.Resource == t.name.Name && g.Group == t.name.Group {
 			p.Objects += g.Objects

@@ -30,7 +30,11 @@ func (m *migration) checkRoom(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("looking at etcd's room before writing: %w", err)
 	}
-	if stop := m.noRoom(h); stop != nil {
+	var ahead int64
+	if m.Backend == SVM {
+		ahead = m.report.Plan.Bytes // the in-tree controller cannot be held once it is at work
+	}
+	if stop := m.noRoom(h, ahead); stop != nil {
 		return stop
 	}
 	if m.quota(h) == 0 {
@@ -39,14 +43,14 @@ func (m *migration) checkRoom(ctx context.Context) error {
 	return nil
 }
 
-// noRoom tells why nothing may be written now, or nil.
-func (m *migration) noRoom(h live.Health) *Stop {
+// noRoom tells why nothing may be written now, or nil. Ahead are bytes that will be written without another look.
+func (m *migration) noRoom(h live.Health, ahead int64) *Stop {
 	if len(h.Alarms) > 0 {
 		return &Stop{Code: StopAlarm, Message: "etcd has raised the alarm " + strings.Join(h.Alarms, ", "),
 			Hint: "clear its cause first: etcdctl alarm list, endpoint status, compact and defrag, then alarm disarm"}
 	}
-	if quota := m.quota(h); quota > 0 && float64(h.DBSize) > fullest*float64(quota) {
-		return &Stop{Code: StopQuota, Message: fmt.Sprintf("etcd's file has %d of the %d bytes of its quota, more than %.0f %%", h.DBSize, quota, 100*fullest),
+	if quota := m.quota(h); quota > 0 && float64(h.DBSize+ahead) > fullest*float64(quota) {
+		return &Stop{Code: StopQuota, Message: fmt.Sprintf("etcd's file has %d bytes and %d will be added, which is more than %.0f %% of its quota of %d", h.DBSize, ahead, 100*fullest, quota),
 			Hint: "compact and defragment etcd, or raise --quota-backend-bytes; the same command then does the rest"}
 	}
 	return nil
@@ -63,10 +67,10 @@ func (m *migration) room() func(context.Context) error {
 		for since := time.Now(); ; {
 			h, err := m.Store.Health(ctx)
 			if err != nil {
-				return fmt.Errorf("looking at etcd's room while writing: %w", err)
+				return &unreadableError{fmt.Errorf("looking at etcd's room while writing: %w", err)}
 			}
 			asked = time.Now()
-			stop := m.noRoom(h)
+			stop := m.noRoom(h, 0)
 			if stop == nil {
 				m.Progress.pause("")
 				return nil

@@ -56,7 +56,7 @@ type Plan struct {
 
 // PlannedResource is one resource of a plan.
 type PlannedResource struct {
-	Resource   string `json:"resource"`
+	Target
 	Objects    int64  `json:"objects"` // found in etcd
 	Stale      int64  `json:"stale"`   // to be written again
 	Bytes      int64  `json:"bytes"`   // of the stale values
@@ -128,6 +128,7 @@ const (
 	StopQuota       StopCode = "Quota"
 	StopAlarm       StopCode = "Alarm"
 	StopController  StopCode = "Controller" // the in-tree controller failed or stalled
+	StopEtcd        StopCode = "Etcd"       // etcd could not be read any more
 )
 
 // Stop is why a migration ended early.

@@ -25,20 +25,24 @@ func (m *migration) rounds(ctx context.Context) error {
 			return nil
 		}
 		if stop != nil && stop.Code == StopInterrupted {
+			m.dropAfter()
 			return nil
 		}
 		next, err := m.look(ctx)
 		switch {
 		case ctx.Err() != nil:
+			m.dropAfter()
 			m.report.Stopped = interrupted()
 			return nil
-		case err != nil:
+		case errors.Is(err, ErrForeignEtcd):
 			return err
+		case err != nil:
+			m.dropAfter()
+			m.report.Stopped = unreadable(err)
+			return nil
 		}
 		after = source.Source.Revision
-		if m.report.After != nil {
-			m.report.After.Close()
-		}
+		m.dropAfter()
 		m.report.After = next
 		if stop != nil || m.report.Rounds >= m.MaxRounds || !next.Scope.Whole {
 			return nil
@@ -47,6 +51,14 @@ func (m *migration) rounds(ctx context.Context) error {
 			return err
 		}
 		source = next
+	}
+}
+
+// dropAfter forgets a look that writes have come after.
+func (m *migration) dropAfter() {
+	if m.report.After != nil {
+		m.report.After.Close()
+		m.report.After = nil
 	}
 }
 
@@ -104,15 +116,15 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 	}
 	opts := m.Rewrite
 	opts.DryRun, opts.MaxOutage = m.DryRun == ServerDryRun, m.MaxOutage
+	s := &settler{migration: m, target: t, first: make(chan struct{})}
 	if !opts.DryRun {
-		opts.Gate = m.room()
+		opts.Gate = s.gate(m.room())
 	}
 	patcher, err := rewrite.NewPatcher(m.Config, t.Resource, opts)
 	if err != nil {
 		return nil, err
 	}
 	m.Progress.rewriting(t.name.String(), total, patcher.Status)
-	s := &settler{migration: m, target: t}
 	err = patcher.Run(ctx, m.objects(source, t, after), func(res rewrite.Result) error { return s.settle(context.WithoutCancel(ctx), res) })
 	stop, err := runStop(ctx, err)
 	if err == nil && (stop == nil || stop.Code != StopInterrupted) && s.foreign() {
@@ -125,6 +137,7 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 func runStop(ctx context.Context, err error) (*Stop, error) {
 	var stop *Stop
 	var outage *rewrite.OutageError
+	var lost *unreadableError
 	switch {
 	case err == nil:
 		return nil, nil
@@ -132,10 +145,21 @@ func runStop(ctx context.Context, err error) (*Stop, error) {
 		return interrupted(), nil
 	case errors.As(err, &stop):
 		return stop, nil
+	case errors.As(err, &lost):
+		return unreadable(lost), nil
 	case errors.As(err, &outage):
 		return &Stop{Code: StopOutage, Message: outage.Error(), Hint: "once the apiserver is back, the same command does the rest"}, nil
 	}
 	return nil, err
+}
+
+// unreadableError is an etcd that can no longer be read while objects are being written.
+type unreadableError struct{ error }
+
+func (e *unreadableError) Unwrap() error { return e.error }
+
+func unreadable(err error) *Stop {
+	return &Stop{Code: StopEtcd, Message: "etcd cannot be read any more: " + err.Error(), Hint: "once etcd is back, the same command does the rest"}
 }
 
 func interrupted() *Stop {

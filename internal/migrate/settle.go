@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
@@ -14,6 +15,8 @@ const (
 	handful = 5
 	// firstAnswers is how many answers decide whether this etcd is the apiserver's.
 	firstAnswers = 8
+	// firstPatience bounds the wait for the first answers.
+	firstPatience = 2 * time.Second
 	// sampleEvery is how often, past the first answers, a written object is read back while the run goes on. All are
 	// read by the scan that follows.
 	sampleEvery = 64
@@ -23,6 +26,7 @@ const (
 type settler struct {
 	*migration
 	target target
+	first  chan struct{} // closed with the first answers
 
 	answers     int // taken so far
 	strange     int // 404 or 409 although etcd holds the object just as it was scanned
@@ -37,7 +41,9 @@ func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
 	if res.Status == rewrite.Failed && res.Failure.Kind == rewrite.KindInterrupted {
 		return nil // not tried to its end; the next run finds it
 	}
-	s.answers++
+	if s.answers++; s.answers == firstAnswers {
+		close(s.first)
+	}
 	outcomes := &s.report.Outcomes
 	switch res.Status {
 	case rewrite.Accepted:
@@ -61,6 +67,24 @@ func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
 	return s.compare(ctx, res)
 }
 
+// gate lets a few objects through and waits for their answers before the rest: should this apiserver not write what is
+// expected, or have another etcd, it shows with them. It does not wait for long, because one of them may be in trouble
+// of its own.
+func (s *settler) gate(room func(context.Context) error) func(context.Context) error {
+	let := 0
+	return func(ctx context.Context) error {
+		if let++; let == firstAnswers+1 {
+			select {
+			case <-s.first:
+			case <-time.After(firstPatience):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return room(ctx)
+	}
+}
+
 // etcdKey is where the target's object lies.
 func (s *settler) etcdKey(o rewrite.Object) string {
 	k := s.target.root + "/" + key.DirIn(s.target.root, s.target.Group, s.target.Resource.Resource)
@@ -73,8 +97,11 @@ func (s *settler) etcdKey(o rewrite.Object) string {
 // readBack looks in etcd for what the apiserver says it wrote.
 func (s *settler) readBack(ctx context.Context, res rewrite.Result) error {
 	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
-	if err != nil || !found {
-		return err // deleted since, or not there: the scan that follows tells
+	if err != nil {
+		return &unreadableError{fmt.Errorf("reading back %s: %w", s.etcdKey(res.Object), err)}
+	}
+	if !found {
+		return nil // deleted since: the scan that follows tells
 	}
 	if kv.ModRevision < res.Revision {
 		return fmt.Errorf("%w: %s was written at revision %d by its word, and lies in etcd at %d", ErrForeignEtcd, s.etcdKey(res.Object), res.Revision, kv.ModRevision)
@@ -95,7 +122,7 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 	outcomes := &s.report.Outcomes
 	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
 	if err != nil {
-		return fmt.Errorf("looking at what became of %s: %w", s.etcdKey(res.Object), err)
+		return &unreadableError{fmt.Errorf("looking at what became of %s: %w", s.etcdKey(res.Object), err)}
 	}
 	switch {
 	case !found:

@@ -46,9 +46,11 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 		return nil, err
 	}
 	if ctx.Err() == nil {
-		err = m.countInEtcd(ctx, t, source, after)
+		if err := m.countInEtcd(ctx, t, source, after); err != nil {
+			return unreadable(err), nil
+		}
 	}
-	return stop, err
+	return stop, nil
 }
 
 func stallText(s rewrite.Stall) string {

@@ -10,11 +10,11 @@ import (
 )
 
 // Plan writes what a migration is about to do.
-func Plan(w io.Writer, plan *migrate.Plan, targets []migrate.Target) error {
+func Plan(w io.Writer, plan *migrate.Plan) error {
 	t := newTable([]string{"RESOURCE", "OBJECTS", "TO REWRITE", "BYTES", "NAMESPACES", "TARGET", "FROM"}, 1, 2, 3, 4)
-	for i, r := range plan.Resources {
+	for _, r := range plan.Resources {
 		t.row(visible(r.Resource), strconv.FormatInt(r.Objects, 10), strconv.FormatInt(r.Stale, 10), Bytes(r.Bytes),
-			strconv.Itoa(r.Namespaces), visible(targetText(targets[i])), string(targets[i].From))
+			strconv.Itoa(r.Namespaces), visible(targetText(r.Target)), string(r.From))
 	}
 	if err := t.write(w); err != nil {
 		return err
@@ -43,7 +43,7 @@ func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 		return migrationDocument(w, r, opts)
 	}
 	if r.DryRun == migrate.ClientDryRun {
-		if err := Plan(w, &r.Plan, r.Targets); err != nil {
+		if err := Plan(w, &r.Plan); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(w, "Dry run: nothing was written.\n%s\n", elsewhereText(r))
@@ -125,11 +125,11 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	if r.Stopped != nil {
 		fmt.Fprintf(out, "Stopped: %s\n", visible(r.Stopped.Message))
 	}
-	at := r.After
-	if at == nil {
-		at = r.Before
+	fmt.Fprintf(out, "Verdict: %s", palette.Verdict(r.Verdict))
+	if r.After != nil {
+		fmt.Fprintf(out, ", at revision %d of etcd", r.After.Source.Revision)
 	}
-	fmt.Fprintf(out, "Verdict: %s, at revision %d of etcd\n", palette.Verdict(r.Verdict), at.Source.Revision)
+	out.WriteString("\n")
 	writeReasons(out, r.Reasons, palette)
 	if r.APIServers.Agree == nil || !*r.APIServers.Agree {
 		out.WriteString("apiservers not checked: late writes under another key are possible\n")
