@@ -9,8 +9,8 @@ import (
 const (
 	// leastShare is the share of the values under a name that must carry an extension before the name is extended by it.
 	leastShare = 0.05
-	// leastValues is how many different values must carry an extension before it is taken without doubt.
-	leastValues = 3
+	// witnesses is how many different values with an ambiguous name are told from copies of each other.
+	witnesses = 3
 	// unlikely is the probability below which an extension is no longer put down to chance.
 	unlikely = 1e-3
 	// impossible is the probability below which chance is out of the question.
@@ -42,7 +42,7 @@ type counted struct {
 // with the body of an early witness is not counted again.
 type tally struct {
 	values int
-	bodies [leastValues]uint64 // hashes of the first ambiguous values' bodies; 0 is unused
+	bodies [witnesses]uint64 // hashes of the first ambiguous values' bodies; 0 is unused
 }
 
 // Add counts one value. Values with a Fault do not count.
@@ -116,9 +116,8 @@ func (t *tally) witness(body uint64) {
 // Resolve decides which candidate name a value has, out of its Encryption and Ends, once all values of the scan were added.
 // Without ends the name is certain. ambiguous is true when the name is the best guess and no more:
 //
-//   - at least 5 % of the values under the shorter name carry the extension, but these are fewer than 3 different values, or
-//     chance could have done it (more often than once in a million scans). The longer name is returned if chance does that less
-//     than once in 1,000 scans, else the shorter one;
+//   - at least 5 % of the values under the shorter name carry the extension, but chance could have done it (more often than once
+//     in a million scans). The longer name is returned if chance does that less than once in 1,000 scans, else the shorter one;
 //   - less than 5 % carry it, but chance does that less than once in 1,000 scans: probably a second key, whose name continues the
 //     first one's. The shorter name is returned;
 //   - the name was not counted, because the scan held more than 65,536 names.
@@ -157,7 +156,7 @@ func (c *Census) Resolve(e Encryption, ends []int) (resolved Encryption, ambiguo
 			break
 		}
 		p := chance(under, with, e.Key[end(at)+1:end(at+1)])
-		if with < leastValues || p >= math.Log(impossible) {
+		if p >= math.Log(impossible) {
 			ambiguous = true
 		}
 		if p >= math.Log(unlikely) {
