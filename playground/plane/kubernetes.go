@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/svmctl/svmctl/playground/supervisor"
 )
@@ -22,7 +23,7 @@ const (
 	// serviceIP is the first of the range, which the apiserver takes for itself.
 	serviceIP = "10.96.0.1"
 	// bodyLimit bounds what is read of an answer to a readiness check.
-	bodyLimit = 4 << 10
+	bodyLimit = 16 << 10
 )
 
 // auditPolicy records who did what, and no request or response body.
@@ -53,6 +54,8 @@ func (p *Plane) apiserver(executable string) supervisor.Definition {
 		"--service-account-key-file=" + certs.serviceAccountPublic,
 		"--service-account-signing-key-file=" + certs.serviceAccountPrivate,
 		"--service-cluster-ip-range=" + serviceRange,
+		// By default a stopping apiserver waits a minute for the controller manager's watches to end.
+		"--shutdown-watch-termination-grace-period=2s",
 	}
 	if !p.spec.NoEtcdTLS {
 		argv = append(argv,
@@ -150,10 +153,24 @@ func (p *Plane) probe(ctx context.Context, port int, paths ...string) error {
 			return fmt.Errorf("asking for %s: %w", path, err)
 		}
 		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("asking for %s: %s: %s", path, response.Status, body)
+			return fmt.Errorf("asking for %s: %s: %s", path, response.Status, complaint(body))
 		}
 	}
 	return nil
+}
+
+// complaint is what an answer says is wrong: of a list of checks those that failed, else all of it.
+func complaint(body []byte) string {
+	var failed []string
+	for line := range strings.Lines(string(body)) {
+		if check, ok := strings.CutPrefix(line, "[-]"); ok {
+			failed = append(failed, strings.TrimSpace(check))
+		}
+	}
+	if len(failed) == 0 {
+		return strings.TrimSpace(string(body))
+	}
+	return strings.Join(failed, ", ")
 }
 
 func (p *Plane) server() string {

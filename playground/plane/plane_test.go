@@ -223,3 +223,14 @@ func TestExports(t *testing.T) {
 		}
 	}
 }
+
+func TestComplaintNamesFailedChecks(t *testing.T) {
+	for body, want := range map[string]string{
+		"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n[-]informer-sync failed\nreadyz check failed\n": "etcd failed: reason withheld, informer-sync failed",
+		"namespaces \"default\" not found\n": `namespaces "default" not found`,
+	} {
+		if got := complaint([]byte(body)); got != want {
+			t.Errorf("complaint is %q, want %q", got, want)
+		}
+	}
+}
