@@ -16,7 +16,8 @@ type Evidence struct {
 	ConfirmedEmpty func(Resource) bool // the API itself says that there are no objects; nil when it was not asked
 }
 
-// Reason is one thing that keeps a verdict from Complete, for all the objects it concerns.
+// Reason is one thing that keeps a verdict from Complete, or that a reader of it must know (Info), for all the objects it
+// concerns.
 type Reason struct {
 	Fault
 	Resource Resource // the zero value: no resource in particular
@@ -34,6 +35,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 		}
 	}
 	reasons = append(reasons, es.manyKeyIDs(ev.Entries)...)
+	reasons = append(reasons, es.unseenKEKs(ev.Entries)...)
 	reasons = append(reasons, es.nothingFound(ev)...)
 	if ev.Shortfall != nil {
 		reasons = append(reasons, Reason{Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Message: ev.Shortfall.Error()}})
@@ -127,6 +129,21 @@ func (es Expectations) manyKeyIDs(entries []etcdscan.Entry) []Reason {
 			Found: string(atrest.KMS) + ":" + p.name, Message: fmt.Sprintf("%d key IDs are stored and the expectation names none", len(byID))}})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Resource.String(), b.Resource.String()) })
+	return reasons
+}
+
+// unseenKEKs says what a KMS expectation without a key ID cannot mean: a rotation inside a KMS v1 plugin leaves no trace.
+func (es Expectations) unseenKEKs(entries []etcdscan.Entry) []Reason {
+	var reasons []Reason
+	for _, e := range entries {
+		r := Resource{Group: e.Group.Group, Name: e.Resource}
+		want, ok := es.For(r)
+		if ok && e.Resource != "" && want.Value.Provider == string(atrest.KMS) && want.Value.KeyID == "" &&
+			e.AtRest.Version == atrest.V1 && want.Value.Matches(e.AtRest) {
+			reasons = append(reasons, Reason{Resource: r, Objects: e.Objects, Whole: true, Fault: Fault{Code: UnknownKeyID, Severity: Info,
+				Found: Describe(e.AtRest), Message: "KMS v1 does not show which KEK encrypted a value: a rotation inside the plugin cannot be seen"}})
+		}
+	}
 	return reasons
 }
 
