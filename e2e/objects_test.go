@@ -194,3 +194,14 @@ func (p *plane) revision(t *testing.T) int64 {
 	}
 	return response.Header.Revision
 }
+
+// secretsRevision is that of the newest write to any secret that is there.
+func (p *plane) secretsRevision(t *testing.T) int64 {
+	t.Helper()
+	revisions, _ := p.stored(t)
+	var newest int64
+	for _, revision := range revisions {
+		newest = max(newest, revision)
+	}
+	return newest
+}

@@ -1,0 +1,181 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestMigrateFiveThousand migrates 5,000 secrets with the least rights, and then back in three runs of which two are
+// interrupted.
+func TestMigrateFiveThousand(t *testing.T) {
+	p := startPlane(t, encryption("aescbc:key1", "identity"), "--without-controller-manager", "--audit-log", "--user", "rewriter")
+	p.namespace(t, "scale")
+	p.createSecrets(t, "scale", "stale", 4000)
+	p.rotate(t, encryption("aescbc:key2", "aescbc:key1", "identity"))
+	p.createSecrets(t, "scale", "fresh", 1000)
+	p.allow(t, "rewriter", "patch")
+	contents := p.secrets(t)
+
+	t.Run("least rights", func(t *testing.T) {
+		mark := p.auditLogSize(t)
+		result := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--yes", "-o", "json", "--kubeconfig", p.userKubeconfig("rewriter"))
+		result.wantCode(t, 0)
+		wantMigration(t, result.migration(t), "patch", outcomes{Rewritten: 4000, AlreadyCurrent: 1000})
+		p.wantAllUnder(t, "aescbc:key2")
+		wantSameSecrets(t, contents, p.secrets(t))
+
+		accepted, others := 0, 0
+		for _, event := range p.auditEvents(t, mark, "rewriter") {
+			switch {
+			case event.ObjectRef.Resource != "secrets":
+				others++
+			case event.Verb != "patch":
+				t.Errorf("%s of secrets: %s", event.Verb, event.RequestURI)
+			case event.ResponseStatus.Code/100 == 2:
+				accepted++
+				if !strings.Contains(event.RequestURI, "fieldManager=svmctl") || !strings.HasPrefix(event.UserAgent, "svmctl") {
+					t.Fatalf("not recognisable as svmctl's: %s by %s", event.RequestURI, event.UserAgent)
+				}
+			}
+		}
+		t.Logf("%d patches that were accepted, %d requests for discovery", accepted, others)
+		if accepted < 4000 || accepted > 4001 {
+			t.Errorf("%d patches were accepted, want at most 4001 for 4000 stale secrets", accepted)
+		}
+		if others > 200 {
+			t.Errorf("%d requests about something else than secrets", others)
+		}
+	})
+
+	t.Run("interrupted", func(t *testing.T) {
+		p.rotate(t, encryption("aescbc:key1", "aescbc:key2", "identity"))
+		settled := 0
+		for _, stage := range []struct {
+			signal os.Signal
+			writes int // after which it is sent
+		}{{os.Interrupt, 2500}, {syscall.SIGTERM, 1000}} {
+			begin := p.revision(t)
+			run := p.start(t, "migrate", "secrets", "--to", "aescbc:key1", "--yes", "-o", "json")
+			p.awaitWrites(t, begin, stage.writes)
+			if err := run.cmd.Process.Signal(stage.signal); err != nil {
+				t.Fatal(err)
+			}
+			result := run.wait(t)
+			result.wantCode(t, 130)
+			result.wantError(t, "interrupted")
+			report := result.migration(t)
+			if verdict(report.Verdict) == "Complete" || report.After != nil {
+				t.Errorf("verdict %s, after %+v: an interrupted run cannot know", verdict(report.Verdict), report.After)
+			}
+			if report.Outcomes.AlreadyCurrent != settled || report.Outcomes.Rewritten < stage.writes || report.Outcomes.Failed != 0 {
+				t.Errorf("outcomes are %+v after %d had been rewritten before", report.Outcomes, settled)
+			}
+			settled += report.Outcomes.Rewritten
+			if under := p.countUnder(t, "aescbc:key1"); under != settled {
+				t.Errorf("etcd holds %d secrets under key1, and the reports speak of %d", under, settled)
+			}
+			if settled >= 5000 {
+				t.Fatalf("all was done before %s", stage.signal)
+			}
+		}
+		rest := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key1", "--yes", "-o", "json")
+		rest.wantCode(t, 0)
+		wantMigration(t, rest.migration(t), "patch", outcomes{Rewritten: 5000 - settled, AlreadyCurrent: settled})
+		p.wantAllUnder(t, "aescbc:key1")
+		wantSameSecrets(t, contents, p.secrets(t))
+	})
+}
+
+// allow lets a user do the verbs on secrets everywhere. Discovery comes with being somebody.
+func (p *plane) allow(t *testing.T, user string, verbs ...string) {
+	t.Helper()
+	name := user + "-secrets"
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules: []rbacv1.PolicyRule{{Verbs: verbs, APIGroups: []string{""}, Resources: []string{"secrets"}}}}
+	if _, err := p.kube.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}}
+	if _, err := p.kube.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// auditEvent is one line of the apiserver's audit log.
+type auditEvent struct {
+	Verb       string `json:"verb"`
+	RequestURI string `json:"requestURI"`
+	UserAgent  string `json:"userAgent"`
+	User       struct {
+		Username string `json:"username"`
+	} `json:"user"`
+	ObjectRef struct {
+		Resource string `json:"resource"`
+	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+func (p *plane) auditLog() string { return filepath.Join(p.dir, "audit.log") }
+
+func (p *plane) auditLogSize(t *testing.T) int64 {
+	t.Helper()
+	info, err := os.Stat(p.auditLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// auditEvents are what a user did since the log had the given size.
+func (p *plane) auditEvents(t *testing.T, since int64, user string) []auditEvent {
+	t.Helper()
+	file, err := os.Open(p.auditLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.Seek(since, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	var events []auditEvent
+	decoder := json.NewDecoder(bufio.NewReader(file))
+	for {
+		var event auditEvent
+		switch err := decoder.Decode(&event); err {
+		case nil:
+			if event.User.Username == user {
+				events = append(events, event)
+			}
+		case io.EOF:
+			return events
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
+// countUnder counts in etcd the secrets that are encrypted in one way.
+func (p *plane) countUnder(t *testing.T, want string) int {
+	t.Helper()
+	_, under := p.stored(t)
+	count := 0
+	for _, is := range under {
+		if is == want {
+			count++
+		}
+	}
+	return count
+}
