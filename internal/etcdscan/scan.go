@@ -10,8 +10,8 @@ import (
 // maxRestarts bounds how often a scan of the newest revision begins again because its revision was compacted.
 const maxRestarts = 3
 
-// Sink takes the records of a scan in key order. Begin is called before the first record, and again when the scan has
-// to start over at a newer revision: everything taken so far is then void.
+// Sink takes the records of a scan in key order; a record is valid until Take returns. Begin is called before the first
+// record, and again when the scan has to start over at a newer revision: everything taken so far is then void.
 type Sink interface {
 	Begin()
 	Take(*Record, *Entry) error
@@ -102,6 +102,7 @@ func (e *sinkError) Error() string { return e.err.Error() }
 
 func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Result, sink Sink, progress *Progress) error {
 	last := ""
+	var record Record // one for all keys: a sink's argument escapes to the heap
 	for batch, err := range src.Read(ctx, r, res.Pin.Revision) {
 		if err != nil {
 			return err
@@ -119,7 +120,7 @@ func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Resul
 				return fmt.Errorf("key %q was written at revision %d, after the pinned one", kv.Key, kv.ModRevision)
 			}
 			last = kv.Key
-			record := classify(scope.root(kv.Key), kv, &res.Tally.Census)
+			record = classify(scope.root(kv.Key), kv, &res.Tally.Census)
 			if err := sink.Take(&record, res.Tally.Add(&record)); err != nil {
 				return &sinkError{err}
 			}

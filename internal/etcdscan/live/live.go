@@ -190,7 +190,9 @@ func nonEmpty(ss ...string) []string {
 
 // Pin implements etcdscan.Source.
 func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcdscan.Pin, error) {
-	resp, err := s.get(ctx, r, clientv3.WithCountOnly())
+	// The header is all that is wanted. One key brings it, where etcd would walk its index to count a range.
+	at := etcdscan.Key(r.Start)
+	resp, err := s.get(ctx, at, clientv3.WithCountOnly())
 	if err != nil {
 		return etcdscan.Pin{}, err
 	}
@@ -199,7 +201,7 @@ func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcd
 	case revision > pin.Revision:
 		return etcdscan.Pin{}, fmt.Errorf("revision %d: %w (the newest is %d)", revision, etcdscan.ErrFutureRevision, pin.Revision)
 	case revision > 0:
-		if _, err := s.get(ctx, r, clientv3.WithCountOnly(), clientv3.WithRev(revision)); err != nil {
+		if _, err := s.get(ctx, at, clientv3.WithCountOnly(), clientv3.WithRev(revision)); err != nil {
 			return etcdscan.Pin{}, fmt.Errorf("revision %d: %w", revision, err)
 		}
 		pin.Revision = revision
