@@ -88,7 +88,8 @@ func NewPatcher(cfg *rest.Config, res Resource, opts Options) (*Patcher, error) 
 // error of visit, of the sequence or of Gate stops the run and is returned, as is ctx's.
 //
 // The sequence is read in a goroutine of its own, at most a few objects ahead of the requests, and has to end when
-// ctx does. Objects are not settled in the order they came.
+// ctx does. Objects are not settled in the order they came. The first request goes alone; the others follow once
+// it is answered.
 //
 // Refusals (4xx) are settled at once. What may pass, such as a lost connection, 429, any 5xx or a webhook that is
 // down, is tried again for at most MaxOutage per object, while other objects go on. If a connection, a proxy, the
