@@ -19,17 +19,22 @@ const (
 	pageKeys = 10_000
 )
 
-// openEtcd opens etcd as etcdctl's environment variables say.
-func openEtcd(ctx context.Context) (*clientv3.Client, error) {
+// openEtcd opens etcd as etcdctl's variables in env say.
+func openEtcd(ctx context.Context, env []string) (*clientv3.Client, error) {
+	vars := make(map[string]string)
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = value
+	}
 	info := transport.TLSInfo{
-		TrustedCAFile: os.Getenv("ETCDCTL_CACERT"), CertFile: os.Getenv("ETCDCTL_CERT"), KeyFile: os.Getenv("ETCDCTL_KEY"), Logger: zap.NewNop(),
+		TrustedCAFile: vars["ETCDCTL_CACERT"], CertFile: vars["ETCDCTL_CERT"], KeyFile: vars["ETCDCTL_KEY"], Logger: zap.NewNop(),
 	}
 	tlsConfig, err := info.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading etcd's certificates: %w", err)
 	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: strings.Split(os.Getenv("ETCDCTL_ENDPOINTS"), ","), TLS: tlsConfig, DialTimeout: 10 * time.Second,
+		Endpoints: strings.Split(vars["ETCDCTL_ENDPOINTS"], ","), TLS: tlsConfig, DialTimeout: 10 * time.Second,
 		MaxCallRecvMsgSize: math.MaxInt32, Logger: zap.NewNop(), Context: ctx,
 	})
 	if err != nil {
@@ -40,7 +45,7 @@ func openEtcd(ctx context.Context) (*clientv3.Client, error) {
 
 // drainStream is the least that reading everything by RangeStream can be: pin a revision, receive, count.
 func drainStream(ctx context.Context, _ []string, stdout io.Writer) error {
-	client, err := openEtcd(ctx)
+	client, err := openEtcd(ctx, os.Environ())
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func drainStream(ctx context.Context, _ []string, stdout io.Writer) error {
 
 // drainPages reads everything page by page, each limited by a number of keys.
 func drainPages(ctx context.Context, _ []string, stdout io.Writer) error {
-	client, err := openEtcd(ctx)
+	client, err := openEtcd(ctx, os.Environ())
 	if err != nil {
 		return err
 	}

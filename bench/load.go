@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func loadValues(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("loading values: %w", err)
 	}
-	client, err := openEtcd(ctx)
+	client, err := openEtcd(ctx, os.Environ())
 	if err != nil {
 		return err
 	}
