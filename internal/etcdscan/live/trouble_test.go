@@ -62,7 +62,10 @@ func forward(front net.Conn, server string, made *atomic.Int64, cuts, after int6
 		return
 	}
 	defer back.Close()
-	go io.Copy(back, front)
+	go func() {
+		io.Copy(back, front)
+		back.Close() // the client has gone: etcd waits for its connections when it stops
+	}()
 	// Only connections that carry something count: a probe says nothing.
 	n, _ := io.CopyN(front, back, 4096)
 	if n < 4096 {
