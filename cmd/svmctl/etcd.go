@@ -12,11 +12,10 @@ import (
 
 // etcdFlags are etcdctl's, with its environment variables.
 type etcdFlags struct {
-	endpoints    []string
-	config       live.Config
-	prefixes     []string
-	env          func(string) (string, bool)
-	endpointsSet *pflag.Flag
+	endpoints []string
+	config    live.Config
+	prefixes  []string
+	env       func(string) (string, bool)
 }
 
 func addEtcdFlags(fs *pflag.FlagSet, env func(string) (string, bool)) *etcdFlags {
