@@ -101,18 +101,21 @@ func hintsFor(err error) []string {
 		record           tls.RecordHeaderError
 		unknownResource  *rewrite.UnknownResourceError
 		file             *live.FileError
+		unreachable      *live.UnreachableError
 		stop             *migrate.Stop
 	)
 	switch {
 	case errors.Is(err, live.ErrNoEndpoints):
 		return []string{"pass --endpoints, --cacert, --cert and --key, or set ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY"}
+	case errors.Is(err, live.ErrHalfKeyPair):
+		return []string{"pass both, or set both ETCDCTL_CERT and ETCDCTL_KEY"}
 	case errors.As(err, &unknownAuthority):
 		return []string{"the certificate of the server is signed by another authority than --cacert (ETCDCTL_CACERT) holds; on a kubeadm node it is /etc/kubernetes/pki/etcd/ca.crt"}
 	case errors.As(err, &hostname):
 		return []string{"use the name or address that the certificate of etcd was made for"}
 	case errors.As(err, &invalid):
 		return []string{"look at the certificate's dates and usage: openssl x509 -noout -text -in FILE"}
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.As(err, &unreachable) && errors.Is(err, io.EOF):
 		return []string{"this endpoint does not speak TLS: is it http:// rather than https://, or another port?"}
 	case errors.Is(err, live.ErrCredentials):
 		return []string{"check --etcd-user and the file given to --etcd-password-file"}
@@ -141,7 +144,7 @@ func hintsFor(err error) []string {
 	case errors.Is(err, migrate.ErrForeignEtcd):
 		return []string{"--endpoints and the kubeconfig must belong to the same control plane"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
-		return []string{"is the server up, and are address and port right?"}
+		return []string{"is the server up, and are address and port right? Where etcd speaks TLS, its URL begins with https://"}
 	}
 	return nil
 }

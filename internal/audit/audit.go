@@ -5,6 +5,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -109,7 +110,10 @@ func scopeOf(ctx context.Context, req Request) (etcdscan.Scope, error) {
 		return etcdscan.NewScope(req.Prefixes, roots), nil
 	}
 	roots, err := etcdscan.Roots(ctx, req.Store, req.Revision)
-	if err != nil {
+	switch {
+	case err != nil && req.Revision != 0:
+		return etcdscan.Scope{}, fmt.Errorf("revision %d: %w", req.Revision, err)
+	case err != nil:
 		return etcdscan.Scope{}, err
 	}
 	if len(roots) == 0 {
