@@ -27,8 +27,10 @@ func addKubeFlags(fs *pflag.FlagSet) *kubeFlags {
 func (f *kubeFlags) config() (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(f.loading, &f.overrides).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+		return nil, &exitError{code: exitFailed, err: fmt.Errorf("reading the kubeconfig: %w", err),
+			hints: []string{"name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context"}}
 	}
+	cfg.WarningHandler = rest.NoWarnings{} // stderr is for lines of svmctl's own
 	cfg.UserAgent = "svmctl/" + version
 	return cfg, nil
 }
