@@ -158,6 +158,13 @@ func (f migrateFlags) check(args []string, canAsk bool) (intent, error) {
 			return in, usageError(errors.New("--to needs a RESOURCE"), "svmctl migrate secrets --to "+f.to)
 		}
 	}
+	for _, e := range in.expectations {
+		// An expectation may come from an audit's command line; to take encryption away is asked for by name.
+		if e.Value.Provider == "identity" && in.to.Provider != "identity" {
+			return in, usageError(fmt.Errorf("--expect %s=identity would have plaintext written, which only --to identity asks for", e.Resource),
+				fmt.Sprintf("svmctl migrate %s --to identity", e.Resource))
+		}
+	}
 	switch in.backend = migrate.Backend(f.backend); in.backend {
 	case migrate.Patch, migrate.SVM:
 	default:
@@ -198,7 +205,7 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([
 		r, err := migrate.Resolve(ctx, cfg, arg)
 		var unknown *rewrite.UnknownResourceError
 		if errors.As(err, &unknown) {
-			return nil, nil, usageError(err, unknownResourceHints(unknown)...)
+			return nil, nil, &exitError{code: exitUsage, err: err}
 		}
 		if err != nil {
 			return nil, nil, err
