@@ -82,7 +82,10 @@ func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audi
 // the scope of the first scan reaches.
 func (m *migration) targetPrefixes() []string {
 	before := m.report.Before
-	if len(m.Prefixes) > 0 || len(m.Resources) == 0 {
+	switch {
+	case len(m.Prefixes) > 0:
+		return m.Prefixes // not those of the scope, which no longer tell that one may be a key itself
+	case len(m.Resources) == 0:
 		return before.Scope.Prefixes
 	}
 	var prefixes []string

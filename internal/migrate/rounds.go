@@ -116,7 +116,7 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 	}
 	opts := m.Rewrite
 	opts.DryRun, opts.MaxOutage = m.DryRun == ServerDryRun, m.MaxOutage
-	s := &settler{migration: m, target: t, first: make(chan struct{})}
+	s := newSettler(m, t)
 	if !opts.DryRun {
 		opts.Gate = s.gate(m.room())
 	}
@@ -129,6 +129,9 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 	stop, err := runStop(ctx, err)
 	if err == nil && (stop == nil || stop.Code != StopInterrupted) && s.foreign() {
 		err = ErrForeignEtcd
+	}
+	if err == nil && stop == nil && s.forbidden > 0 && s.forbidden == s.answers {
+		stop = s.stopForbidden() // fewer objects than it takes to stop on the way
 	}
 	return stop, err
 }

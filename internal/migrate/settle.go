@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -26,7 +27,8 @@ const (
 type settler struct {
 	*migration
 	target target
-	first  chan struct{} // closed with the first answers
+	first  chan struct{} // closed by open once the first answers are in
+	open   func()
 
 	answers     int // taken so far
 	strange     int // 404 or 409 although etcd holds the object just as it was scanned
@@ -36,14 +38,20 @@ type settler struct {
 	written     int
 }
 
-// settle takes one answer. An error ends the run.
+// settle takes one answer. An error ends the run, and then the gate stays shut.
 func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
+	err := s.take(ctx, res)
+	if err == nil && s.answers >= firstAnswers {
+		s.open()
+	}
+	return err
+}
+
+func (s *settler) take(ctx context.Context, res rewrite.Result) error {
 	if res.Status == rewrite.Failed && res.Failure.Kind == rewrite.KindInterrupted {
 		return nil // not tried to its end; the next run finds it
 	}
-	if s.answers++; s.answers == firstAnswers {
-		close(s.first)
-	}
+	s.answers++
 	outcomes := &s.report.Outcomes
 	switch res.Status {
 	case rewrite.Accepted:
@@ -65,6 +73,12 @@ func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
 		return nil // changed or gone since the scan; nothing to learn
 	}
 	return s.compare(ctx, res)
+}
+
+func newSettler(m *migration, t target) *settler {
+	s := &settler{migration: m, target: t, first: make(chan struct{})}
+	s.open = sync.OnceFunc(func() { close(s.first) })
+	return s
 }
 
 // gate lets a few objects through and waits for their answers before the rest: should this apiserver not write what is
@@ -148,8 +162,7 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 			s.forbidden++
 		}
 		if s.forbidden == firstAnswers && s.answers == firstAnswers {
-			return &Stop{Code: StopForbidden, Message: fmt.Sprintf("the apiserver does not let this user patch %s", s.target.name),
-				Hint: fmt.Sprintf("grant the verb patch on %s (docs/rbac.md), or use another kubeconfig or --as", s.target.name)}
+			return s.stopForbidden()
 		}
 		return nil
 	}
@@ -169,6 +182,11 @@ func answerCode(status rewrite.Status) int {
 		return 404
 	}
 	return 409
+}
+
+func (s *settler) stopForbidden() *Stop {
+	return &Stop{Code: StopForbidden, Message: fmt.Sprintf("the apiserver does not let this user patch %s", s.target.name),
+		Hint: fmt.Sprintf("grant the verb patch on %s (docs/rbac.md), or use another kubeconfig or --as", s.target.name)}
 }
 
 // foreign tells whether not one answer of the run fits what etcd holds.
