@@ -103,6 +103,7 @@ func hintsFor(err error) []string {
 		file             *live.FileError
 		unreachable      *live.UnreachableError
 		stop             *migrate.Stop
+		custom           *migrate.CustomResourceError
 	)
 	switch {
 	case errors.Is(err, live.ErrNoEndpoints):
@@ -117,6 +118,8 @@ func hintsFor(err error) []string {
 		return []string{"look at the certificate's dates and usage: openssl x509 -noout -text -in FILE"}
 	case errors.As(err, &record), errors.As(err, &unreachable) && errors.Is(err, io.EOF):
 		return []string{"this endpoint does not speak TLS: is it http:// rather than https://, or another port?"}
+	case errors.Is(err, live.ErrWantsTLS):
+		return []string{"write https://, and pass --cacert, --cert and --key"}
 	case errors.Is(err, live.ErrCredentials):
 		return []string{"check --etcd-user and the file given to --etcd-password-file"}
 	case errors.Is(err, etcdscan.ErrPermission):
@@ -141,6 +144,8 @@ func hintsFor(err error) []string {
 		return []string{stop.Hint}
 	case errors.As(err, &unknownResource):
 		return unknownResourceHints(unknownResource)
+	case errors.As(err, &custom):
+		return []string{fmt.Sprintf("svmctl audit --expect %s=… tells how its objects are stored; nothing was written", custom.Resource)}
 	case errors.Is(err, migrate.ErrForeignEtcd):
 		return []string{"--endpoints and the kubeconfig must belong to the same control plane"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
