@@ -116,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if err := s.firstContact(ctx, dialTimeout); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("connecting to etcd: %w", err)
+		return nil, fmt.Errorf("connecting to etcd: %w", plainOverTLS(ctx, cfg.Endpoints, err))
 	}
 	return s, nil
 }

@@ -82,6 +82,35 @@ func probeOne(ctx context.Context, endpoint string, tlsConfig *tls.Config) error
 	return nil
 }
 
+// ErrWantsTLS is returned by Open when an endpoint without TLS was given for a server that speaks TLS.
+var ErrWantsTLS = errors.New("this endpoint speaks TLS, and was named without it")
+
+// plainOverTLS finds out whether nobody answered because a plain request met a TLS server, and otherwise returns err.
+func plainOverTLS(ctx context.Context, endpoints []string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, ep := range endpoints {
+		network, address, _, secure := parseEndpoint(ep)
+		if secure || network != "tcp" {
+			continue
+		}
+		// Nothing is sent over this connection; whose certificate it is does not matter.
+		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		conn, dialErr := dialer.DialContext(ctx, network, address)
+		var alert tls.AlertError
+		if dialErr == nil {
+			conn.Close()
+		}
+		if dialErr == nil || errors.As(dialErr, &alert) {
+			return fmt.Errorf("%s: %w", ep, ErrWantsTLS)
+		}
+	}
+	return err
+}
+
 // parseEndpoint reads an endpoint as the etcd client does: scheme optional, unix sockets allowed.
 func parseEndpoint(endpoint string) (network, address, host string, secure bool) {
 	if path, ok := strings.CutPrefix(endpoint, "unix:"); ok {

@@ -132,7 +132,7 @@ func auditSummary(w io.Writer, r *audit.Report, palette Palette) error {
 	}
 	out.WriteString("\n")
 	if r.Scope.Outside != nil && *r.Scope.Outside > 0 {
-		fmt.Fprintf(out, "%s outside of this scope were not read\n", Count(*r.Scope.Outside, "key"))
+		fmt.Fprintf(out, "Outside of this scope, not read: %s\n", Count(*r.Scope.Outside, "key"))
 	}
 	if r.Verdict == verify.NotJudged {
 		out.WriteString("Verdict: none, because nothing was expected (--expect)\n")
