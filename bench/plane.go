@@ -20,12 +20,12 @@ type plane struct {
 }
 
 // startPlane starts a playground in a fresh directory. prepare, if set, may put files there and name further flags.
-func startPlane(ctx context.Context, bin string, prepare func(dir string) ([]string, error)) (p *plane, err error) {
+func startPlane(ctx context.Context, bin string, prepare func(dir string) ([]string, error)) (_ *plane, err error) {
 	dir, err := os.MkdirTemp("", "svmctl-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("preparing a directory: %w", err)
 	}
-	p = &plane{dir: dir, playground: filepath.Join(bin, "playground"), svmctl: filepath.Join(bin, "svmctl")}
+	p := &plane{dir: dir, playground: filepath.Join(bin, "playground"), svmctl: filepath.Join(bin, "svmctl")}
 	defer func() {
 		if err != nil {
 			p.close()
