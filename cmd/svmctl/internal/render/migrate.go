@@ -173,7 +173,7 @@ func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
 	}{Report: r, FailureCount: r.FailureCount()}
 	d := newDocument(opts.Format)
 	// What was stale before and is settled is told by the outcomes; what is left is in after.
-	head.Before = auditHead{Report: r.Before, Findings: d.list(nothing)}
+	head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount, Findings: d.list(nothing)}
 	if r.After != nil {
 		limit := findingLimit(r.After, opts)
 		head.After = &auditHead{Report: r.After, FindingsOmitted: r.After.FindingCount - limit, Findings: d.list(findings(r.After, limit))}
@@ -182,6 +182,9 @@ func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
 		for f, err := range r.Failures() {
 			if err != nil {
 				return err
+			}
+			if f.Fields == nil { // the spool does not keep an empty list
+				f.Fields = []string{}
 			}
 			if err := item(f); err != nil {
 				return err
