@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 .PHONY: build playground test lint demo bench fuzz golden clean
 
 build: ## bin/svmctl
-	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/svmctl ./cmd/svmctl
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/svmctl ./cmd/svmctl
 
 playground: ## bin/playground: a real etcd, kube-apiserver and kube-controller-manager in one binary; takes minutes the first time
 	cd playground && $(GO) build -trimpath -ldflags "-X k8s.io/component-base/version.gitVersion=v1.37.2" -o ../bin/playground .

@@ -118,6 +118,8 @@ func hintsFor(err error) []string {
 		return []string{"look at the certificate's dates and usage: openssl x509 -noout -text -in FILE"}
 	case errors.As(err, &record), errors.As(err, &unreachable) && errors.Is(err, io.EOF):
 		return []string{"this endpoint does not speak TLS: is it http:// rather than https://, or another port?"}
+	case errors.Is(err, live.ErrClientCertificate):
+		return []string{"pass --cert and --key (ETCDCTL_CERT, ETCDCTL_KEY) signed by the authority that etcd trusts for clients; on a kubeadm node /etc/kubernetes/pki/apiserver-etcd-client.crt and .key"}
 	case errors.Is(err, live.ErrWantsTLS):
 		return []string{"write https://, and pass --cacert, --cert and --key"}
 	case errors.Is(err, live.ErrCredentials):

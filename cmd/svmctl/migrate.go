@@ -103,6 +103,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if req.Resources, req.Expectations, err = resolve(ctx, req.Config, args, asked); err != nil {
 			return err
 		}
+		etcd.config.Patience = req.MaxOutage
 		store, err := etcd.open(ctx)
 		if err != nil {
 			return err

@@ -57,8 +57,13 @@ func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink
 		return Result{}, fmt.Errorf("pinning a revision: %w", err)
 	}
 	res.Pin = pin
-	for _, r := range scope.Ranges {
+	var ranges []Range
+	for i, r := range scope.Ranges {
 		n, err := src.Count(ctx, r, pin.Revision)
+		if errors.Is(err, ErrPermission) && scope.besidePrefix(i) {
+			continue // who may read a directory need not be allowed to read a key of its name
+		}
+		ranges = append(ranges, r)
 		if err != nil {
 			return shortOrFail(ctx, res, fmt.Errorf("counting %q at revision %d: %w", r.Start, pin.Revision, err))
 		}
@@ -67,7 +72,7 @@ func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink
 	progress.read.Store(0)
 	progress.total.Store(res.Counted)
 	sink.Begin()
-	for _, r := range scope.Ranges {
+	for _, r := range ranges {
 		if err := readRange(ctx, src, scope, r, &res, sink, progress); err != nil {
 			var sinkErr *sinkError
 			if errors.As(err, &sinkErr) {

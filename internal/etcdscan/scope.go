@@ -54,6 +54,11 @@ func NewScope(prefixes, roots []string) Scope {
 	return s
 }
 
+// besidePrefix tells whether a range is the single key that bears the name of a prefix, which follows it.
+func (s Scope) besidePrefix(i int) bool {
+	return i+1 < len(s.Ranges) && s.Ranges[i] == Key(s.Ranges[i].Start) && s.Ranges[i+1] == Prefix(s.Ranges[i].Start+"/")
+}
+
 // covered tells whether the keys under dir are named by a root that is already known: one above it, or one below.
 func (s Scope) covered(dir string) bool {
 	return slices.ContainsFunc(s.Roots, func(root string) bool {

@@ -88,8 +88,8 @@ func (m *migration) firstObject(ctx context.Context, r rewrite.Resource) (target
 	scope := etcdscan.NewScope(m.Prefixes, roots)
 	for _, root := range scope.Roots {
 		dir := root + "/" + key.DirIn(root, r.Group, r.Resource)
-		for _, prefix := range m.within(scope, dir) {
-			k, found, err := m.Store.First(ctx, etcdscan.Prefix(prefix), 0)
+		for _, part := range m.within(dir) {
+			k, found, err := m.Store.First(ctx, part, 0)
 			if err != nil {
 				return target{}, etcdscan.KeyValue{}, err
 			}
@@ -108,18 +108,18 @@ func (m *migration) firstObject(ctx context.Context, r rewrite.Resource) (target
 	return target{}, etcdscan.KeyValue{}, fmt.Errorf("etcd holds no %s", r.Resource)
 }
 
-// within is the part of a directory that the prefixes of a scope reach; all of it without prefixes.
-func (m *migration) within(scope etcdscan.Scope, dir string) []string {
+// within is the part of a directory that the prefixes of the request reach; all of it without prefixes.
+func (m *migration) within(dir string) []etcdscan.Range {
 	if len(m.Prefixes) == 0 {
-		return []string{dir}
+		return []etcdscan.Range{etcdscan.Prefix(dir)}
 	}
-	var parts []string
-	for _, p := range scope.Prefixes {
+	var parts []etcdscan.Range
+	for _, r := range etcdscan.NewScope(m.Prefixes, nil).Ranges {
 		switch {
-		case strings.HasPrefix(p, dir):
-			parts = append(parts, p)
-		case strings.HasPrefix(dir, p):
-			parts = append(parts, dir)
+		case strings.HasPrefix(r.Start, dir):
+			parts = append(parts, r)
+		case strings.HasPrefix(dir, r.Start):
+			parts = append(parts, etcdscan.Prefix(dir))
 		}
 	}
 	return parts

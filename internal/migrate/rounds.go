@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/rewrite"
@@ -125,7 +126,9 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 		return nil, err
 	}
 	m.Progress.rewriting(t.name.String(), total, patcher.Status)
-	err = patcher.Run(ctx, m.objects(source, t, after), func(res rewrite.Result) error { return s.settle(context.WithoutCancel(ctx), res) })
+	settling, cancel := afterGrace(ctx, settleGrace)
+	defer cancel()
+	err = patcher.Run(ctx, m.objects(source, t, after), func(res rewrite.Result) error { return s.settle(settling, res) })
 	stop, err := runStop(ctx, err)
 	if err == nil && (stop == nil || stop.Code != StopInterrupted) && s.foreign() {
 		err = ErrForeignEtcd
@@ -134,6 +137,13 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 		stop = s.stopForbidden() // fewer objects than it takes to stop on the way
 	}
 	return stop, err
+}
+
+// afterGrace is a context that ends some time after ctx does.
+func afterGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return later, func() { stop(); cancel() }
 }
 
 // runStop tells an end that belongs in the report from an error that leaves nothing to report.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ const (
 	firstAnswers = 8
 	// firstPatience bounds the wait for the first answers.
 	firstPatience = 2 * time.Second
+	// settleGrace bounds how long etcd is asked for what became of objects after an interruption.
+	settleGrace = 10 * time.Second
 	// sampleEvery is how often, past the first answers, a written object is read back while the run goes on. All are
 	// read by the scan that follows.
 	sampleEvery = 64
@@ -30,6 +33,7 @@ type settler struct {
 	first  chan struct{} // closed by open once the first answers are in
 	open   func()
 
+	lost        *unreadableError
 	answers     int // taken so far
 	strange     int // 404 or 409 although etcd holds the object just as it was scanned
 	forbidden   int
@@ -38,9 +42,14 @@ type settler struct {
 	written     int
 }
 
-// settle takes one answer. An error ends the run, and then the gate stays shut.
+// settle takes one answer. An error ends the run, and then the gate stays shut. Answers still come in after that; once
+// etcd is lost it is not asked about them.
 func (s *settler) settle(ctx context.Context, res rewrite.Result) error {
+	if s.lost != nil {
+		return s.lost
+	}
 	err := s.take(ctx, res)
+	errors.As(err, &s.lost)
 	if err == nil && s.answers >= firstAnswers {
 		s.open()
 	}

@@ -23,6 +23,8 @@ var (
 	ErrHalfKeyPair = errors.New("--cert and --key belong together")
 	// ErrCredentials is returned when etcd does not accept user and password.
 	ErrCredentials = errors.New("etcd refused the user name or password")
+	// ErrClientCertificate is returned by Open when etcd does not take the client certificate, or wants one.
+	ErrClientCertificate = errors.New("etcd does not accept the client certificate")
 	// ErrMixedClusters is returned when two endpoints answer for different etcd clusters.
 	ErrMixedClusters = errors.New("the endpoints belong to different etcd clusters")
 
@@ -85,13 +87,11 @@ func transient(err error) bool {
 	return false
 }
 
-// backoff bounds the retries of one request to about 15 s of waiting.
-var backoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
-
-// retry calls f until it succeeds, fails for good, or the retries are used up; it returns a classified error.
-func retry(ctx context.Context, f func() error) error {
-	b := backoff
-	for {
+// retry calls f until it succeeds, fails for good, or has failed for longer than the store's patience; it returns a
+// classified error. The patience bounds the attempts and the waits between them together.
+func (s *Store) retry(ctx context.Context, f func() error) error {
+	b := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6}
+	for start := time.Now(); ; {
 		err := f()
 		if err == nil {
 			return nil
@@ -99,7 +99,7 @@ func retry(ctx context.Context, f func() error) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !transient(err) || b.Steps <= 0 {
+		if !transient(err) || time.Since(start) >= s.patience {
 			return classifyError(err)
 		}
 		select {

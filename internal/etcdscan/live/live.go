@@ -22,7 +22,11 @@ import (
 
 const (
 	// defaultTimeout bounds one unary request, and the silence between two chunks of a stream.
-	defaultTimeout = 30 * time.Second
+	defaultTimeout = 15 * time.Second
+	// defaultPatience bounds how long a request is tried again.
+	defaultPatience = 30 * time.Second
+	// introduction bounds the wait for each member to say which cluster it belongs to.
+	introduction = time.Second
 	// defaultDialTimeout bounds the wait for the first answer of any endpoint.
 	defaultDialTimeout = 5 * time.Second
 	// maxMessage bounds one answer in bytes, and with it the memory of a page: etcd refuses values of more than 1.5 MiB
@@ -44,7 +48,8 @@ type Config struct {
 	DialTimeout  time.Duration
 	ForcePaging  bool          // never use RangeStream
 	MaxPageBytes int           // aim for pages of this many bytes of values; 0 = 2 MiB
-	Timeout      time.Duration // of one request, and of the silence in a stream; 0 = 30 s
+	Timeout      time.Duration // of one request, and of the silence in a stream; 0 = 15 s, or Patience if that is less
+	Patience     time.Duration // how long a request that fails is tried again; 0 = 30 s
 }
 
 // getter is the part of clientv3.KV that a reader may use.
@@ -66,6 +71,7 @@ type Store struct {
 	close       func() error
 	endpoints   []string
 	timeout     time.Duration
+	patience    time.Duration
 	pageBytes   int
 	stream      streamSupport
 	cluster     clusterGuard
@@ -103,10 +109,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		kv: client.KV, maintenance: client.Maintenance, close: client.Close,
-		endpoints: cfg.Endpoints, timeout: cfg.Timeout, pageBytes: cfg.MaxPageBytes,
+		endpoints: cfg.Endpoints, timeout: cfg.Timeout, patience: cfg.Patience, pageBytes: cfg.MaxPageBytes,
+	}
+	if s.patience == 0 {
+		s.patience = defaultPatience
 	}
 	if s.timeout == 0 {
-		s.timeout = defaultTimeout
+		s.timeout = min(defaultTimeout, s.patience)
 	}
 	if s.pageBytes == 0 {
 		s.pageBytes = 2 << 20
@@ -118,7 +127,37 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		client.Close()
 		return nil, fmt.Errorf("connecting to etcd: %w", plainOverTLS(ctx, cfg.Endpoints, err))
 	}
+	if err := s.introduce(ctx); err != nil {
+		client.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// introduce asks every endpoint for its cluster. Requests go to any of them, and an answer of another cluster than the
+// first one's would be noticed only if requests happened to reach both. Who does not answer soon is noticed later.
+func (s *Store) introduce(ctx context.Context) error {
+	if len(s.endpoints) < 2 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, introduction)
+	defer cancel()
+	errs := make(chan error, len(s.endpoints))
+	for _, ep := range s.endpoints {
+		go func() {
+			status, err := s.maintenance.Status(ctx, ep)
+			if err == nil {
+				err = s.cluster.check(status.Header)
+			}
+			errs <- err
+		}()
+	}
+	for range s.endpoints {
+		if err := <-errs; errors.Is(err, ErrMixedClusters) {
+			return err
+		}
+	}
+	return nil
 }
 
 // firstContact tells a server that cannot be reached from one that can, whatever the credentials may then read.
@@ -252,7 +291,7 @@ func (s *Store) Look(ctx context.Context, k string) (kv etcdscan.KeyValue, found
 func (s *Store) get(ctx context.Context, r etcdscan.Range, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	start, opts := rangeOptions(r, opts)
 	var resp *clientv3.GetResponse
-	err := retry(ctx, func() error {
+	err := s.retry(ctx, func() error {
 		callCtx, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		var err error

@@ -263,3 +263,12 @@ func TestInterruptionEndsARead(t *testing.T) {
 		}
 	})
 }
+
+func TestOpenRefusesMembersOfTwoClusters(t *testing.T) {
+	// etcd derives the ID of a cluster from its members' peer URLs, which differ here.
+	a, b := etcdtest.Start(t), etcdtest.Start(t)
+	_, err := live.Open(t.Context(), live.Config{Endpoints: []string{a.Endpoint, b.Endpoint}})
+	if !errors.Is(err, live.ErrMixedClusters) {
+		t.Errorf("Open = %v", err)
+	}
+}

@@ -77,7 +77,7 @@ func probeOne(ctx context.Context, endpoint string, tlsConfig *tls.Config) error
 	_, err = tlsConn.Read(one[:])
 	var alert *net.OpError
 	if errors.As(err, &alert) && alert.Op == "remote error" {
-		return fmt.Errorf("etcd does not accept the client certificate: %w", alert.Err)
+		return fmt.Errorf("%w: %w", ErrClientCertificate, alert.Err)
 	}
 	return nil
 }

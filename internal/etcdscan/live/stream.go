@@ -60,7 +60,7 @@ func (s *Store) readResuming(ctx context.Context, read func() error, position fu
 	for {
 		before := position()
 		moved := false
-		err := retry(ctx, func() error {
+		err := s.retry(ctx, func() error {
 			err := read()
 			if err != nil && transient(err) && position() != before {
 				moved = true

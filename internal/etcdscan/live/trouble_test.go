@@ -107,13 +107,10 @@ func TestReadGoesOnAfterTheConnectionBreaks(t *testing.T) {
 }
 
 func TestReadFailsWhenEtcdStaysAway(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for the retries to be used up")
-	}
 	server := etcdtest.Start(t, overTCP(t))
 	fill(t, server, 3000)
 	endpoint, _ := cuttingProxy(t, server.Endpoint, 1<<30, 300_000)
-	s := open(t, live.Config{Endpoints: []string{endpoint}})
+	s := open(t, live.Config{Endpoints: []string{endpoint}, Patience: 3 * time.Second})
 	r := etcdscan.Prefix("/registry/")
 	pin, err := s.Pin(t.Context(), r, 0)
 	if err != nil {
