@@ -36,7 +36,7 @@ fuzz: ## FUZZTIME on each fuzz target
 	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; done
 
 golden: ## write the files that tests compare with
-	$(GO) test ./cmd/... -update
+	$(GO) test ./cmd/svmctl/internal/render -update && $(GO) test ./cmd/svmctl -run Current -update
 
 clean:
 	rm -rf bin

@@ -172,9 +172,12 @@ func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
 		Failures     list  `json:"failures"`
 	}{Report: r, FailureCount: r.FailureCount()}
 	d := newDocument(opts.Format)
-	// What was stale before and is settled is told by the outcomes; what is left is in after.
-	head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount, Findings: d.list(nothing)}
-	if r.After != nil {
+	if r.After == nil {
+		limit := findingLimit(r.Before, opts)
+		head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount - limit, Findings: d.list(findings(r.Before, limit))}
+	} else {
+		// What was stale before and is settled is told by the outcomes; what is left is in after.
+		head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount, Findings: d.list(nothing)}
 		limit := findingLimit(r.After, opts)
 		head.After = &auditHead{Report: r.After, FindingsOmitted: r.After.FindingCount - limit, Findings: d.list(findings(r.After, limit))}
 	}
