@@ -11,7 +11,8 @@ import (
 // moved from one key to the other in each part.
 func TestMigrateOutages(t *testing.T) {
 	const count = 1500
-	p := startPlane(t, encryption("aescbc:key1", "identity"), "--without-controller-manager")
+	// An apiserver that has lost its etcd holds each request for this long.
+	p := startPlane(t, encryption("aescbc:key1", "identity"), "--without-controller-manager", "--apiserver-arg=--request-timeout=10s")
 	p.namespace(t, "outage")
 	p.createSecrets(t, "outage", "app", count)
 	contents := p.secrets(t)
@@ -108,6 +109,7 @@ func TestMigrateOutages(t *testing.T) {
 		again := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--yes")
 		again.wantCode(t, 1)
 		again.wantError(t, "etcd")
+		p.playground(t, "kill", "kube-apiserver") // which would wait for etcd before it goes
 	})
 }
 

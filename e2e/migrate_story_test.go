@@ -1,14 +1,10 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // TestMigrateStory is the story of Kubernetes' guide: secrets under key1 move to key2, and back.
@@ -144,36 +140,4 @@ func wantLastLines(t *testing.T, r result, beginnings ...string) {
 	if !slices.EqualFunc(lines, beginnings, strings.HasPrefix) {
 		t.Errorf("stdout ends %q, want %q", lines, beginnings)
 	}
-}
-
-// pulse writes a secret now and then while an in-tree migration runs, because its controller waits for the garbage
-// collector's cache, which on a quiet cluster stands still for minutes. It begins when the migration is there, so that
-// svmctl has seen none of these secrets as stale.
-func (p *plane) pulse(t *testing.T) (stop func()) {
-	t.Helper()
-	await(t, time.Minute, "a StorageVersionMigration", func(ctx context.Context) (bool, string) {
-		list, err := p.kube.StoragemigrationV1().StorageVersionMigrations().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, err.Error()
-		}
-		return len(list.Items) > 0, "none"
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(500 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			name := fmt.Sprintf("pulse-%03d", n)
-			// Nobody cares whether this one succeeds; the next one may.
-			_, _ = p.kube.CoreV1().Secrets("team-a").Create(ctx, secret("team-a", name, name), metav1.CreateOptions{})
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
 }

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestMigrateBySVM has the in-tree controller in trouble. What it says is never taken for proof.
+func TestMigrateBySVM(t *testing.T) {
+	const count = 30
+	p := startPlane(t, encryption("aescbc:key1", "identity"))
+	p.namespace(t, "team-a")
+	p.createSecrets(t, "team-a", "app", count)
+	migrate := []string{"migrate", "secrets", "--to", "aescbc:key2", "--backend", "svm", "--yes", "-o", "json", "--max-rounds", "1"}
+
+	t.Run("apiserver has not reloaded", func(t *testing.T) {
+		run := p.start(t, migrate...)
+		stop := p.pulse(t)
+		result := run.wait(t)
+		stop()
+		// The controller says Succeeded: each of its patches was a 200.
+		result.wantCode(t, 3)
+		report := result.migration(t)
+		if verdict(report.Verdict) != "Incomplete" || report.Outcomes != (outcomes{NotRewritten: count}) {
+			t.Errorf("verdict %s with %+v\n%s", verdict(report.Verdict), report.Outcomes, result)
+		}
+		if p.countUnder(t, "aescbc:key2") != 0 {
+			t.Error("something is under key2")
+		}
+		p.wantNoMigrations(t)
+	})
+
+	p.rotate(t, encryption("aescbc:key2", "aescbc:key1", "identity"))
+	hook := p.startWebhook(t, "--deny-name", "^app-00020$", "--deny-message", "not with "+canaryInData)
+	t.Run("webhook refuses one", func(t *testing.T) {
+		run := p.start(t, migrate...)
+		stop := p.pulse(t)
+		result := run.wait(t)
+		stop()
+		result.wantCode(t, 3)
+		result.wantError(t, "controller", "--backend patch")
+		report := result.migration(t)
+		if verdict(report.Verdict) != "Incomplete" || report.Outcomes.Rewritten == 0 || report.Outcomes.NotRewritten == 0 {
+			t.Errorf("verdict %s with %+v\n%s", verdict(report.Verdict), report.Outcomes, result)
+		}
+		p.wantNoMigrations(t)
+	})
+	hook.remove(t)
+
+	p.playground(t, "stop", "kube-controller-manager")
+	t.Run("no controller", func(t *testing.T) {
+		result := p.svmctl(t, append(migrate, "--stall-timeout", "4s")...)
+		result.wantCode(t, 3)
+		result.wantError(t, "no controller has taken", "--backend patch")
+		if report := result.migration(t); verdict(report.Verdict) != "Incomplete" || report.Outcomes.Rewritten != 0 {
+			t.Errorf("verdict %s with %+v", verdict(report.Verdict), report.Outcomes)
+		}
+		p.wantNoMigrations(t)
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		run := p.start(t, migrate...)
+		p.awaitMigration(t)
+		if err := run.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		result := run.wait(t)
+		result.wantCode(t, 130)
+		result.wantError(t, "interrupted")
+		if report := result.migration(t); verdict(report.Verdict) == "Complete" || report.After != nil {
+			t.Errorf("verdict %s, after %+v", verdict(report.Verdict), report.After)
+		}
+		p.wantNoMigrations(t)
+	})
+	t.Run("the other backend finishes", func(t *testing.T) {
+		p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--yes").wantCode(t, 0)
+		p.wantAllUnder(t, "aescbc:key2")
+	})
+}
+
+// wantNoMigrations checks that svmctl took away what it had made.
+func (p *plane) wantNoMigrations(t *testing.T) {
+	t.Helper()
+	list, err := p.kube.StoragemigrationV1().StorageVersionMigrations().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range list.Items {
+		t.Errorf("StorageVersionMigration %s is left behind", left.Name)
+	}
+}
+
+// awaitMigration waits for svmctl to make a StorageVersionMigration.
+func (p *plane) awaitMigration(t *testing.T) {
+	t.Helper()
+	await(t, time.Minute, "a StorageVersionMigration", func(ctx context.Context) (bool, string) {
+		list, err := p.kube.StoragemigrationV1().StorageVersionMigrations().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return len(list.Items) > 0, "none"
+	})
+}
+
+// pulse writes a secret now and then while an in-tree migration runs, because its controller waits for the garbage
+// collector's cache, which on a quiet cluster stands still for minutes. It begins when the migration is there, so that
+// svmctl has seen none of these secrets as stale.
+func (p *plane) pulse(t *testing.T) (stop func()) {
+	t.Helper()
+	p.awaitMigration(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			name := fmt.Sprintf("pulse-%d-%03d", time.Now().UnixNano(), n)
+			// Nobody cares whether this one succeeds; the next one may.
+			_, _ = p.kube.CoreV1().Secrets("team-a").Create(ctx, secret("team-a", name, name), metav1.CreateOptions{})
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
