@@ -4,16 +4,11 @@ package live
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -37,20 +32,6 @@ const (
 // contactKey is asked for where the answer's header is all that is wanted. It lies under the default storage root
 // because credentials may be limited to that.
 const contactKey = "/registry/svmctl"
-
-// Config says how to reach etcd, in etcdctl's terms.
-type Config struct {
-	Endpoints    []string
-	CACert       string // files in PEM
-	Cert, Key    string
-	User         string
-	PasswordFile string // holds the password alone; a trailing newline is dropped
-	DialTimeout  time.Duration
-	ForcePaging  bool          // never use RangeStream
-	MaxPageBytes int           // aim for pages of this many bytes of values; 0 = 2 MiB
-	Timeout      time.Duration // of one request, and of the silence in a stream; 0 = 15 s, or Patience if that is less
-	Patience     time.Duration // how long a request that fails is tried again; 0 = 30 s
-}
 
 // getter is the part of clientv3.KV that a reader may use.
 type getter interface {
@@ -176,56 +157,6 @@ func (s *Store) Close() error { return s.close() }
 
 // Endpoints are those the store was opened with.
 func (s *Store) Endpoints() []string { return s.endpoints }
-
-func (cfg Config) tls() (*tls.Config, error) {
-	secure := cfg.CACert != "" || cfg.Cert != "" || cfg.Key != ""
-	for _, ep := range cfg.Endpoints {
-		secure = secure || strings.HasPrefix(ep, "https://") || strings.HasPrefix(ep, "unixs:")
-	}
-	if !secure {
-		return nil, nil
-	}
-	if (cfg.Cert == "") != (cfg.Key == "") {
-		return nil, ErrHalfKeyPair
-	}
-	for _, file := range nonEmpty(cfg.CACert, cfg.Cert, cfg.Key) {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, &FileError{Path: file, Err: errors.Unwrap(err)}
-		}
-		if block, _ := pem.Decode(content); block == nil {
-			return nil, &FileError{Path: file, Err: errNotPEM}
-		}
-	}
-	info := transport.TLSInfo{TrustedCAFile: cfg.CACert, CertFile: cfg.Cert, KeyFile: cfg.Key, Logger: zap.NewNop()}
-	tlsConfig, err := info.ClientConfig()
-	if err != nil {
-		// The inner error is dropped: a parser's message could quote the key file.
-		return nil, &FileError{Path: strings.Join(nonEmpty(cfg.CACert, cfg.Cert, cfg.Key), ", "), Err: errNotPEM}
-	}
-	return tlsConfig, nil
-}
-
-func (cfg Config) password() (string, error) {
-	if cfg.PasswordFile == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(cfg.PasswordFile)
-	if err != nil {
-		return "", &FileError{Path: cfg.PasswordFile, Err: err}
-	}
-	return strings.TrimRight(string(b), "\r\n"), nil
-}
-
-func nonEmpty(ss ...string) []string {
-	var out []string
-	for _, s := range ss {
-		if s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
-}
 
 // Pin implements etcdscan.Source.
 func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcdscan.Pin, error) {
