@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // Report is one run of the bench.
@@ -76,10 +77,10 @@ func (r Report) write(w io.Writer) error {
 		fmt.Fprintf(tw, "\t%s/s\tsvmctl to this\tpeak RSS\tCPU time\t from to\t\n", t.Unit)
 		width := 0
 		for _, row := range t.Rows {
-			width = max(width, len(row.Name))
+			width = max(width, utf8.RuneCountInString(row.Name))
 		}
 		for _, row := range t.Rows {
-			fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.0f MiB\t%.1f s\t %.0f … %.0f\t\n", row.Name+strings.Repeat(" ", width-len(row.Name)),
+			fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.0f MiB\t%.1f s\t %.0f … %.0f\t\n", row.Name+strings.Repeat(" ", width-utf8.RuneCountInString(row.Name)),
 				row.Rate, row.Ratio, mebibytes(row.PeakRSS), row.CPU.Seconds(), slices.Min(row.Rates), slices.Max(row.Rates))
 		}
 		if err := tw.Flush(); err != nil {
