@@ -17,7 +17,7 @@ func TestMigrateFullEtcd(t *testing.T) {
 	migrate := []string{"migrate", "secrets", "--to", "aescbc:key2", "--yes", "-o", "json"}
 
 	t.Run("alarm", func(t *testing.T) {
-		p.alarm(t, pb.AlarmRequest_ACTIVATE)
+		p.raiseAlarm(t)
 		revisions, _ := p.stored(t)
 		result := p.svmctl(t, migrate...)
 		result.wantCode(t, 1)
@@ -25,7 +25,7 @@ func TestMigrateFullEtcd(t *testing.T) {
 		if after, _ := p.stored(t); !maps.Equal(revisions, after) {
 			t.Error("something was written")
 		}
-		p.alarm(t, pb.AlarmRequest_DEACTIVATE)
+		p.etcdctl(t, "alarm", "disarm")
 	})
 
 	t.Run("too full to begin", func(t *testing.T) {
@@ -60,25 +60,25 @@ func TestMigrateFullEtcd(t *testing.T) {
 		begin := p.revision(t)
 		run := p.start(t, "migrate", "secrets", "--to", "aescbc:key1", "--yes", "-o", "json", "--qps", "200")
 		p.awaitWrites(t, begin, 200)
-		p.alarm(t, pb.AlarmRequest_ACTIVATE)
+		p.raiseAlarm(t)
 		result := run.wait(t)
 		result.wantCode(t, 3)
 		result.wantError(t, "alarm", "NOSPACE")
 		if report := result.migration(t); verdict(report.Verdict) != "Incomplete" || report.Outcomes.Rewritten == 0 {
 			t.Errorf("verdict %s with %+v", verdict(report.Verdict), report.Outcomes)
 		}
-		p.alarm(t, pb.AlarmRequest_DEACTIVATE)
+		p.etcdctl(t, "alarm", "disarm")
 	})
 }
 
-// alarm raises etcd's alarm for a full database, or takes it back.
-func (p *plane) alarm(t *testing.T, action pb.AlarmRequest_AlarmAction) {
+// raiseAlarm has etcd raise its alarm for a full database, which etcdctl cannot.
+func (p *plane) raiseAlarm(t *testing.T) {
 	t.Helper()
 	status, err := p.etcd.Status(t.Context(), p.variable("ETCDCTL_ENDPOINTS"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := &pb.AlarmRequest{Action: action, MemberID: status.Header.MemberId, Alarm: pb.AlarmType_NOSPACE}
+	request := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: status.Header.MemberId, Alarm: pb.AlarmType_NOSPACE}
 	if _, err := pb.NewMaintenanceClient(p.etcd.ActiveConnection()).Alarm(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}

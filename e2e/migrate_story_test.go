@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // TestMigrateStory is the story of Kubernetes' guide: secrets under key1 move to key2, and back.
@@ -71,6 +73,19 @@ func TestMigrateStory(t *testing.T) {
 		if p.secretsRevision(t) > revision {
 			t.Error("something was written although nothing was stale")
 		}
+	})
+	t.Run("in other formats", func(t *testing.T) {
+		args := []string{"migrate", "secrets", "--to", "aescbc:key2", "--yes", "-o"}
+		done := p.svmctl(t, append(args, "yaml")...)
+		done.wantCode(t, 0)
+		var report migrationReport
+		if err := yaml.Unmarshal([]byte(done.stdout), &report); err != nil {
+			t.Fatalf("%v\n%s", err, done)
+		}
+		wantMigration(t, report, "patch", outcomes{AlreadyCurrent: len(p.secrets(t))})
+		wide := p.svmctl(t, append(args, "wide")...)
+		wide.wantCode(t, 0)
+		wide.wantStdout(t, "Complete")
 	})
 	t.Run("part of the store", func(t *testing.T) {
 		p.rotate(t, encryption("aescbc:key1", "aescbc:key2", "identity"))

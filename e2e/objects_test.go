@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
@@ -114,21 +113,6 @@ func wantSameSecrets(t *testing.T, before, after map[string]*corev1.Secret) {
 			t.Errorf("%s has changed:\nwas %v\nis  %v", name, was, is)
 		}
 	}
-}
-
-// clearSecrets removes all secrets, in etcd itself because that takes one request for any number of them.
-func (p *plane) clearSecrets(t *testing.T) {
-	t.Helper()
-	if _, err := p.etcd.Delete(t.Context(), secretsDir, clientv3.WithPrefix()); err != nil {
-		t.Fatal(err)
-	}
-	await(t, 30*time.Second, "the apiserver to notice that the secrets are gone", func(ctx context.Context) (bool, string) {
-		list, err := p.kube.CoreV1().Secrets("").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-		if err != nil {
-			return false, err.Error()
-		}
-		return len(list.Items) == 0, fmt.Sprintf("%d left", len(list.Items))
-	})
 }
 
 // stored is what etcd itself holds of the secrets: key to mod_revision and to the transformer prefix with its key name,
