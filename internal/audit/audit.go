@@ -94,7 +94,10 @@ func (r *Report) look(ctx context.Context, req Request) error {
 		outside := all - result.Counted
 		r.Scope.Outside = &outside
 	}
-	confirm := func(res verify.Resource) bool { return req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res) }
+	confirm := func(res verify.Resource) bool {
+		// The API can speak of now alone, not of an older revision that was asked for.
+		return req.Revision == 0 && req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res)
+	}
 	r.finish(result, confirm, req.Now())
 	return nil
 }

@@ -166,3 +166,23 @@ func TestTheOtherSinkGetsEveryRecord(t *testing.T) {
 		}
 	}
 }
+
+// Where a key name ends is known once everything was read, and findings follow what is known then.
+func TestFindingsFollowTheResolvedKeyName(t *testing.T) {
+	noise := strings.Repeat("\xff\x00\xfe\x80", 15)
+	values := map[string]string{"/registry/secrets/ns/odd": "k8s:enc:aesgcm:v1:key1:zz:" + noise}
+	for i := range 100 {
+		values[secretKey(i)] = "k8s:enc:aesgcm:v1:key1:" + noise
+	}
+	store := open(t, startWith(t, values))
+	report := run(t, request(t, store, "secrets=aesgcm:key1"))
+	if report.Verdict != verify.Complete || len(report.Groups) != 2 {
+		t.Errorf("%v of %d groups", report.Verdict, len(report.Groups))
+	}
+	expectFindings(t, report)
+	var stale []string
+	for k := range values {
+		stale = append(stale, "StaleKey "+k)
+	}
+	expectFindings(t, run(t, request(t, store, "secrets=aesgcm:key1:zz")), stale...)
+}

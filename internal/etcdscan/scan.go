@@ -57,21 +57,13 @@ func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink
 		return Result{}, fmt.Errorf("pinning a revision: %w", err)
 	}
 	res.Pin = pin
-	var ranges []Range
-	for i, r := range scope.Ranges {
-		n, err := src.Count(ctx, r, pin.Revision)
-		if errors.Is(err, ErrPermission) && scope.besidePrefix(i) {
-			continue // who may read a directory need not be allowed to read a key of its name
-		}
-		ranges = append(ranges, r)
-		if err != nil {
-			return shortOrFail(ctx, res, fmt.Errorf("counting %q at revision %d: %w", r.Start, pin.Revision, err))
-		}
-		res.Counted += n
-	}
 	progress.read.Store(0)
-	progress.total.Store(res.Counted)
 	sink.Begin()
+	ranges, err := count(ctx, src, scope, &res)
+	if err != nil {
+		return shortOrFail(ctx, res, err)
+	}
+	progress.total.Store(res.Counted)
 	for _, r := range ranges {
 		if err := readRange(ctx, src, scope, r, &res, sink, progress); err != nil {
 			var sinkErr *sinkError
@@ -86,6 +78,30 @@ func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink
 	}
 	res.Tally.Resolve()
 	return res, nil
+}
+
+// count has the store count the ranges, and returns those that are to be read.
+func count(ctx context.Context, src Source, scope Scope, res *Result) ([]Range, error) {
+	var ranges []Range
+	var refused error // of the key that bears the name of the prefix that follows
+	for i, r := range scope.Ranges {
+		n, err := src.Count(ctx, r, res.Pin.Revision)
+		switch {
+		case errors.Is(err, ErrPermission) && scope.besidePrefix(i):
+			refused = err
+			continue
+		case err == nil && n == 0 && refused != nil:
+			err = refused // the key was meant, or nobody can say
+		}
+		if err != nil {
+			return nil, fmt.Errorf("counting %q at revision %d: %w", r.Start, res.Pin.Revision, err)
+		}
+		// Who may read a directory that holds keys need not be allowed to read a key of its name.
+		refused = nil
+		ranges = append(ranges, r)
+		res.Counted += n
+	}
+	return ranges, nil
 }
 
 // shortOrFail keeps what was read when the store failed under way; an interruption by the caller is an error.

@@ -213,6 +213,7 @@ func TestScopeKeepsOffSiblings(t *testing.T) {
 		{[]string{"/registry"}, []string{"/registry"}, []string{"/registry/"}, []string{"/registry"}},
 		{[]string{"/kubernetes.io/secrets"}, nil, []string{"/kubernetes.io/secrets/"}, []string{"/kubernetes.io"}},
 		{[]string{"/a/b/", "/a/b/c", "/a/bc"}, nil, []string{"/a/b/", "/a/bc/"}, []string{"/a"}},
+		{[]string{"/registry", "/registry/pods", "/registry/secrets"}, nil, []string{"/registry/"}, []string{"/registry"}},
 		{[]string{"/my/root/secrets/"}, nil, []string{"/my/root/secrets/"}, []string{"/my/root"}},
 		{[]string{"/my/root/widgets"}, []string{"/my/root", "/my"}, []string{"/my/root/widgets/"}, []string{"/my/root", "/my"}},
 	} {

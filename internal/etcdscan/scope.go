@@ -27,7 +27,14 @@ func NewScope(prefixes, roots []string) Scope {
 		s.Prefixes = append(s.Prefixes, dir)
 	}
 	slices.Sort(s.Prefixes)
-	s.Prefixes = slices.CompactFunc(s.Prefixes, func(inner, outer string) bool { return strings.HasPrefix(inner, outer) })
+	outer := "" // the last one kept: in this order all that lie within it follow
+	s.Prefixes = slices.DeleteFunc(s.Prefixes, func(p string) bool {
+		if outer != "" && strings.HasPrefix(p, outer) {
+			return true
+		}
+		outer = p
+		return false
+	})
 	for _, dir := range s.Prefixes {
 		bare := strings.TrimSuffix(dir, "/")
 		if bare != "" && slices.Contains(prefixes, bare) {

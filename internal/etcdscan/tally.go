@@ -34,6 +34,7 @@ type Entry struct {
 	Ambiguous bool // the end of the key name cannot be told
 	Objects   int64
 	Bytes     int64 // of values
+	Shortened int64 // objects that could have a longer key name than the one that was chosen
 
 	longest string // the key name as long as it can be
 	ends    []int  // where it may end before
@@ -90,10 +91,15 @@ func groupOf(r *Record) Group {
 	}
 }
 
-// Inspect reads a single key, outside of any scan. Its key name stays as open as the value alone leaves it.
+// Inspect reads a single key, outside of any scan. Its key name stays as open as the value alone leaves it; the group has
+// the shortest, which holds no ciphertext.
 func Inspect(root string, kv *KeyValue) Entry {
 	r := classify(root, kv, new(atrest.Census))
-	return Entry{Group: groupOf(&r), Ambiguous: len(r.Ends) > 0, Objects: 1, Bytes: r.Size, longest: r.AtRest.Key, ends: r.Ends}
+	e := Entry{Group: groupOf(&r), Ambiguous: len(r.Ends) > 0, Objects: 1, Bytes: r.Size, longest: r.AtRest.Key, ends: r.Ends}
+	if e.Ambiguous {
+		e.AtRest.Key = e.longest[:e.ends[0]]
+	}
+	return e
 }
 
 func (t *Tally) enter(k tallyKey, ends []int) *Entry {
@@ -134,16 +140,23 @@ func (t *Tally) Entries() []Entry {
 	merged := make(map[tallyKey]*Entry, len(t.entries))
 	for k, e := range t.entries {
 		k.Group = e.Group
-		if !e.Ambiguous {
+		if e.Ambiguous {
+			k.ends += e.longest
+		} else {
 			k.ends = ""
 		}
-		if m := merged[k]; m != nil {
-			m.Objects += e.Objects
-			m.Bytes += e.Bytes
-			continue
+		m := merged[k]
+		if m == nil {
+			m = new(Entry)
+			*m = *e
+			m.Objects, m.Bytes = 0, 0
+			merged[k] = m
 		}
-		m := *e
-		merged[k] = &m
+		m.Objects += e.Objects
+		m.Bytes += e.Bytes
+		if e.longest != e.AtRest.Key {
+			m.Shortened += e.Objects
+		}
 	}
 	out := make([]Entry, 0, len(merged))
 	for _, e := range merged {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,8 +35,8 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 			reasons = append(reasons, Reason{Fault: f, Resource: Resource{Group: e.Group.Group, Name: e.Resource}, Objects: e.Objects})
 		}
 	}
-	reasons = append(reasons, es.manyKeyIDs(ev.Entries)...)
-	reasons = append(reasons, es.unseenKEKs(ev.Entries)...)
+	reasons = append(reasons, es.kmsDoubts(ev.Entries)...)
+	reasons = append(reasons, es.inferredNames(ev.Entries)...)
 	reasons = append(reasons, es.nothingFound(ev)...)
 	if ev.Shortfall != nil {
 		reasons = append(reasons, Reason{Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Message: ev.Shortfall.Error()}})
@@ -95,56 +96,73 @@ func (es Expectations) judgedApart(candidates []etcdscan.Group) bool {
 	return slices.ContainsFunc(candidates[1:], func(g etcdscan.Group) bool { return !slices.Equal(codes(g), first) })
 }
 
-// manyKeyIDs doubts a KMS expectation that names no key ID while objects of one resource carry several: a rotation
-// inside the plugin may be unfinished.
-func (es Expectations) manyKeyIDs(entries []etcdscan.Entry) []Reason {
-	type provider struct {
-		Resource
-		name string
+// kmsDoubts are those that an expectation of KMS without a key ID leaves open. Several key IDs among all that is judged by
+// one expectation, or one equal to it, may be a rotation that is not finished; and KMS v1 does not show its KEK at all,
+// so that neither a rotation inside the plugin nor the move to v2 can be told to be complete.
+func (es Expectations) kmsDoubts(entries []etcdscan.Entry) []Reason {
+	keyIDs := make(map[string]map[string]bool) // per key of the expectation
+	judged := func(e etcdscan.Entry) (want Value, ok bool) {
+		expectation, ok := es.For(Resource{Group: e.Group.Group, Name: e.Resource})
+		want = expectation.Value
+		return want, ok && e.Resource != "" && want.Provider == string(atrest.KMS) && want.KeyID == "" && want.Matches(e.AtRest)
 	}
-	ids := make(map[provider]map[string]int64)
 	for _, e := range entries {
-		r := Resource{Group: e.Group.Group, Name: e.Resource}
-		want, ok := es.For(r)
-		if e.AtRest.Provider != atrest.KMS || e.AtRest.Version == "v1" || e.Resource == "" || !ok ||
-			want.Value.Provider != string(atrest.KMS) || want.Value.KeyID != "" {
-			continue
+		if want, ok := judged(e); ok && e.AtRest.Version != atrest.V1 {
+			if keyIDs[want.Key] == nil {
+				keyIDs[want.Key] = make(map[string]bool)
+			}
+			keyIDs[want.Key][e.AtRest.Key+":"+e.AtRest.KeyID] = true
 		}
-		p := provider{r, e.AtRest.Key}
-		if ids[p] == nil {
-			ids[p] = make(map[string]int64)
+	}
+	doubts := make(map[Fault]map[Resource]int64)
+	doubt := func(e etcdscan.Entry, want Value, message string) {
+		f := Fault{Code: UnknownKeyID, Severity: Warning, Expected: want.String(), Message: message}
+		if doubts[f] == nil {
+			doubts[f] = make(map[Resource]int64)
 		}
-		ids[p][e.AtRest.KeyID] += e.Objects
+		doubts[f][Resource{Group: e.Group.Group, Name: e.Resource}] += e.Objects
+	}
+	for _, e := range entries {
+		want, ok := judged(e)
+		switch {
+		case !ok:
+		case e.AtRest.Version == atrest.V1:
+			doubt(e, want, "KMS v1 does not show which KEK encrypted a value: a rotation inside the plugin cannot be seen")
+		case len(keyIDs[want.Key]) > 1:
+			doubt(e, want, fmt.Sprintf("%d key IDs are stored and the expectation names none", len(keyIDs[want.Key])))
+		}
 	}
 	var reasons []Reason
-	for p, byID := range ids {
-		if len(byID) < 2 {
-			continue
+	for f, byResource := range doubts {
+		for r, objects := range byResource {
+			reasons = append(reasons, Reason{Resource: r, Objects: objects, Whole: true, Fault: f})
 		}
-		var objects int64
-		for _, n := range byID {
-			objects += n
-		}
-		reasons = append(reasons, Reason{Resource: p.Resource, Objects: objects, Whole: true, Fault: Fault{Code: UnknownKeyID, Severity: Warning,
-			Found: string(atrest.KMS) + ":" + p.name, Message: fmt.Sprintf("%d key IDs are stored and the expectation names none", len(byID))}})
 	}
-	slices.SortFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Resource.String(), b.Resource.String()) })
+	slices.SortFunc(reasons, compareReasons)
 	return reasons
 }
 
-// unseenKEKs says what a KMS expectation without a key ID cannot mean: a rotation inside a KMS v1 plugin leaves no trace.
-func (es Expectations) unseenKEKs(entries []etcdscan.Entry) []Reason {
-	var reasons []Reason
+// inferredNames says where an expected key name was chosen for values that could carry a longer one. Chance explains that
+// many of them; a single value that really lies under a longer name looks the same.
+func (es Expectations) inferredNames(entries []etcdscan.Entry) []Reason {
+	objects := make(map[Resource]int64)
 	for _, e := range entries {
 		r := Resource{Group: e.Group.Group, Name: e.Resource}
-		want, ok := es.For(r)
-		if ok && e.Resource != "" && want.Value.Provider == string(atrest.KMS) && want.Value.KeyID == "" &&
-			e.AtRest.Version == atrest.V1 && want.Value.Matches(e.AtRest) {
-			reasons = append(reasons, Reason{Resource: r, Objects: e.Objects, Whole: true, Fault: Fault{Code: UnknownKeyID, Severity: Info,
-				Found: Describe(e.AtRest), Message: "KMS v1 does not show which KEK encrypted a value: a rotation inside the plugin cannot be seen"}})
+		if want, ok := es.For(r); ok && e.Resource != "" && want.Value.Key != "" && e.Shortened > 0 && !e.Ambiguous && want.Value.Matches(e.AtRest) {
+			objects[r] += e.Shortened
 		}
 	}
+	var reasons []Reason
+	for r, n := range objects {
+		reasons = append(reasons, Reason{Resource: r, Objects: n, Whole: true, Fault: Fault{Code: AmbiguousKey, Severity: Info,
+			Message: "the key name could end at another colon; it was chosen by what the other values have"}})
+	}
+	slices.SortFunc(reasons, compareReasons)
 	return reasons
+}
+
+func compareReasons(a, b Reason) int {
+	return cmp.Or(strings.Compare(a.Resource.String(), b.Resource.String()), strings.Compare(a.Message, b.Message))
 }
 
 // nothingFound keeps an expectation from being met by an empty scan: the resource may live elsewhere or under another

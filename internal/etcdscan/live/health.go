@@ -3,6 +3,9 @@ package live
 import (
 	"context"
 	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Health is what etcd tells of its own room and state.
@@ -18,28 +21,36 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	var h Health
 	var lastErr error
 	answered := false
-	for _, ep := range s.endpoints {
-		callCtx, cancel := context.WithTimeout(ctx, s.timeout)
-		st, err := s.maintenance.Status(callCtx, ep)
-		cancel()
-		if err != nil {
-			lastErr = err
-			continue
-		}
-		answered = true
-		h.Version = st.Version
-		if st.DbSize > h.DBSize {
-			h.DBSize = st.DbSize
-		}
-		if st.DbSizeQuota > 0 {
-			h.Quota = st.DbSizeQuota
+	statuses, cancel := s.statuses(ctx)
+	defer cancel()
+	var enough <-chan time.Time // a member that does not answer must not hold up those that do
+waiting:
+	for range s.endpoints {
+		select {
+		case st := <-statuses:
+			if st.err == nil {
+				st.err = s.cluster.check(st.Header)
+			}
+			if st.err != nil {
+				lastErr = st.err
+				continue
+			}
+			answered = true
+			enough = time.After(introduction)
+			h.Version = st.Version
+			h.DBSize = max(h.DBSize, st.DbSize)
+			if st.DbSizeQuota > 0 {
+				h.Quota = st.DbSizeQuota
+			}
+		case <-enough:
+			break waiting
 		}
 	}
 	if !answered {
 		return Health{}, fmt.Errorf("asking etcd for its status: %w", classifyError(lastErr))
 	}
-	callCtx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
+	callCtx, cancelAlarms := context.WithTimeout(ctx, s.timeout)
+	defer cancelAlarms()
 	alarms, err := s.maintenance.AlarmList(callCtx)
 	if err != nil {
 		return Health{}, fmt.Errorf("asking etcd for its alarms: %w", classifyError(err))
@@ -48,4 +59,23 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		h.Alarms = append(h.Alarms, a.Alarm.String())
 	}
 	return h, nil
+}
+
+// memberStatus is what one endpoint answered.
+type memberStatus struct {
+	*clientv3.StatusResponse
+	err error
+}
+
+// statuses asks all endpoints at once; as many answers come as there are endpoints.
+func (s *Store) statuses(ctx context.Context) (<-chan memberStatus, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	answers := make(chan memberStatus, len(s.endpoints))
+	for _, ep := range s.endpoints {
+		go func() {
+			status, err := s.maintenance.Status(ctx, ep)
+			answers <- memberStatus{status, err}
+		}()
+	}
+	return answers, cancel
 }

@@ -121,21 +121,14 @@ func (s *Store) introduce(ctx context.Context) error {
 	if len(s.endpoints) < 2 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, introduction)
+	ctx, done := context.WithTimeout(ctx, introduction)
+	defer done()
+	statuses, cancel := s.statuses(ctx)
 	defer cancel()
-	errs := make(chan error, len(s.endpoints))
-	for _, ep := range s.endpoints {
-		go func() {
-			status, err := s.maintenance.Status(ctx, ep)
-			if err == nil {
-				err = s.cluster.check(status.Header)
-			}
-			errs <- err
-		}()
-	}
 	for range s.endpoints {
-		if err := <-errs; errors.Is(err, ErrMixedClusters) {
-			return err
+		st := <-statuses
+		if st.err == nil && errors.Is(s.cluster.check(st.Header), ErrMixedClusters) {
+			return ErrMixedClusters
 		}
 	}
 	return nil

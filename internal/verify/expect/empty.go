@@ -4,6 +4,7 @@ package expect
 import (
 	"context"
 	"strconv"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,10 +17,15 @@ import (
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
+// timeout bounds the whole question: an answer that does not come is none.
+const timeout = 30 * time.Second
+
 // Empty asks the API whether a resource has no objects at all. It answers true only when the apiserver lists none, at a
 // resourceVersion that lies between two readings of etcd's revision: an apiserver of another cluster, which may well be
 // empty, has other revisions. Anything that goes wrong means that emptiness is not confirmed.
 func Empty(ctx context.Context, cfg *rest.Config, r verify.Resource, etcdRevision func(context.Context) (int64, error)) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
 	if err != nil {
 		return false
