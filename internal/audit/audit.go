@@ -188,7 +188,7 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 		out := Reason{Code: reason.Code, Severity: reason.Severity, Resource: reason.Resource.String(), Expected: reason.Expected,
 			Found: reason.Found, Objects: reason.Objects, Message: reason.Message}
 		r.Reasons = append(r.Reasons, out)
-		if reason.Whole {
+		if reason.Whole && reason.Severity != verify.Info {
 			r.whole = append(r.whole, Finding{Code: reason.Code, Severity: reason.Severity, Group: reason.Resource.Group,
 				Resource: reason.Resource.Name, Message: reason.Message, Expected: reason.Expected, Found: reason.Found})
 		}
