@@ -44,7 +44,7 @@ func Empty(ctx context.Context, cfg *rest.Config, r verify.Resource, etcdRevisio
 		return false
 	}
 	list, err := client.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil || len(list.Items) > 0 {
+	if err != nil || len(list.Items) > 0 || list.Continue != "" {
 		return false
 	}
 	after, err := etcdRevision(ctx)
