@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 // cluster is an etcd in memory and the apiserver in front of it, so that reports come out of the engines themselves and
 // every revision and time in them is the same each time.
 type cluster struct {
+	mu       sync.Mutex
 	kvs      map[string]etcdscan.KeyValue
 	revision int64
 	writes   string            // the transformer that the apiserver encrypts with, e.g. aescbc:v1:key2
@@ -39,8 +41,17 @@ func newCluster() *cluster {
 }
 
 func (c *cluster) put(key, value string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.revision++
 	c.kvs[key] = etcdscan.KeyValue{Key: key, Value: []byte(value), ModRevision: c.revision, CreateRevision: c.revision, Version: 1}
+}
+
+func (c *cluster) get(key string) (etcdscan.KeyValue, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kv, found := c.kvs[key]
+	return kv, found
 }
 
 func (c *cluster) clock() time.Time {
@@ -78,7 +89,7 @@ func (c *cluster) Read(_ context.Context, r etcdscan.Range, _ int64) iter.Seq2[[
 }
 
 func (c *cluster) Look(_ context.Context, key string) (etcdscan.KeyValue, bool, error) {
-	kv, found := c.kvs[key]
+	kv, found := c.get(key)
 	return kv, found, nil
 }
 
@@ -117,8 +128,9 @@ func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
 	case !c.ignores && r.URL.Query().Get("dryRun") == "":
 		c.put(key, sealed(c.writes))
 	}
+	kv, _ := c.get(key)
 	return answer(http.StatusOK, fmt.Sprintf(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%d"},"columnDefinitions":[],"rows":[]}`,
-		c.kvs[key].ModRevision))
+		kv.ModRevision))
 }
 
 // sealed is a value behind a transformer prefix.
