@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
@@ -85,12 +86,13 @@ func report(w io.Writer, err error) int {
 	}
 	fmt.Fprintf(w, "svmctl: error: %s\n", oneLine(err.Error()))
 	for _, hint := range hints {
-		fmt.Fprintf(w, "svmctl: hint: %s\n", hint)
+		fmt.Fprintf(w, "svmctl: hint: %s\n", oneLine(hint))
 	}
 	return code
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine keeps a message to its line, and what it quotes from steering the terminal.
+func oneLine(s string) string { return render.Inert(strings.Join(strings.Fields(s), " ")) }
 
 // hintsFor is the next safe step for the errors that can be foreseen.
 func hintsFor(err error) []string {

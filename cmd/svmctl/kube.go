@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -14,12 +17,12 @@ type kubeFlags struct {
 	overrides clientcmd.ConfigOverrides
 }
 
-func addKubeFlags(fs *pflag.FlagSet) *kubeFlags {
+func addKubeFlags(set *pflag.FlagSet) *kubeFlags {
 	f := &kubeFlags{loading: clientcmd.NewDefaultClientConfigLoadingRules()}
-	fs.StringVar(&f.loading.ExplicitPath, "kubeconfig", "", "kubeconfig `file` (KUBECONFIG, then ~/.kube/config)")
+	set.StringVar(&f.loading.ExplicitPath, "kubeconfig", "", "kubeconfig `file` (KUBECONFIG, then ~/.kube/config)")
 	flags := clientcmd.RecommendedConfigOverrideFlags("")
 	flags.ContextOverrideFlags.Namespace.LongName = ""
-	clientcmd.BindOverrideFlags(&f.overrides, fs, flags)
+	clientcmd.BindOverrideFlags(&f.overrides, set, flags)
 	return f
 }
 
@@ -27,10 +30,26 @@ func addKubeFlags(fs *pflag.FlagSet) *kubeFlags {
 func (f *kubeFlags) config() (*rest.Config, error) {
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(f.loading, &f.overrides).ClientConfig()
 	if err != nil {
-		return nil, &exitError{code: exitFailed, err: fmt.Errorf("reading the kubeconfig: %w", err),
+		return nil, &exitError{code: exitFailed, err: fmt.Errorf("reading the kubeconfig: %w", f.safe(err)),
 			hints: []string{"name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context"}}
 	}
 	cfg.WarningHandler = rest.NoWarnings{} // stderr is for lines of svmctl's own
 	cfg.UserAgent = "svmctl/" + version
 	return cfg, nil
+}
+
+// safe drops what a parser says of a kubeconfig: it may quote a token. What remains names files, contexts and clusters.
+func (f *kubeFlags) safe(err error) error {
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return errors.New("there is none")
+	case strings.HasSuffix(err.Error(), " does not exist"): // a context, cluster or user, by the name that was asked for
+		return err
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return err
+	case clientcmd.IsConfigurationInvalid(err):
+		return errors.New("the configuration is not valid: look at its clusters, users and contexts")
+	}
+	files := f.loading.GetLoadingPrecedence()
+	return fmt.Errorf("%s cannot be understood", strings.Join(files, ", "))
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,24 +13,28 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/term"
 	"k8s.io/klog/v2"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/live"
 )
 
 // version is set at link time.
 var version = "dev"
 
 func main() {
-	// client-go logs to stderr, which is for lines of svmctl's own.
+	// Libraries log to stderr, which is for lines of svmctl's own, and might quote what they were sent.
 	klog.SetLogger(logr.Discard())
+	live.SilenceTransport()
+	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	io := streams{
+	std := streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
-	code := run(ctx, os.Args[1:], io, os.LookupEnv)
+	code := run(ctx, os.Args[1:], std, os.LookupEnv)
 	os.Exit(code)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -211,7 +212,10 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([
 		if err != nil {
 			return nil, nil, err
 		}
-		name := verify.Resource{Group: r.Group, Name: r.Resource}
+		name := migrate.Name(r)
+		if slices.ContainsFunc(resources, func(seen rewrite.Resource) bool { return migrate.Name(seen) == name }) {
+			continue
+		}
 		e, known := in.expectations.For(name)
 		if in.to != (verify.Value{}) {
 			if e.Value != (verify.Value{}) && e.Value != in.to {
@@ -222,6 +226,12 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([
 		resources = append(resources, r)
 		if known {
 			expectations = append(expectations, e)
+		}
+	}
+	for _, e := range in.expectations {
+		named := slices.ContainsFunc(resources, func(r rewrite.Resource) bool { return migrate.Name(r) == e.Resource })
+		if !named && e.Resource != verify.AnyResource {
+			return nil, nil, usageError(fmt.Errorf("%s is expected and not named to be migrated", e.Resource), "name every RESOURCE, or none: then all that is expected is migrated")
 		}
 	}
 	if len(expectations) < len(resources) && (len(in.expectations) > 0 || in.to != (verify.Value{})) {
@@ -235,8 +245,12 @@ func migrationExit(r *migrate.Report) error {
 	switch {
 	case r.Before.Unsupported:
 		return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
+	case r.Unread:
+		return verdictExit(r.Verdict)
 	case r.Stopped != nil && r.Stopped.Code == migrate.StopInterrupted:
 		return &exitError{code: exitInterrupted, err: r.Stopped}
+	case r.DryRun == migrate.ServerDryRun && r.Stopped != nil:
+		return &exitError{code: exitIncomplete, err: r.Stopped}
 	case r.DryRun == migrate.ServerDryRun && r.FailureCount() > 0:
 		return &exitError{code: exitIncomplete}
 	case r.DryRun != migrate.NoDryRun:

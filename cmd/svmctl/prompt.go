@@ -36,7 +36,7 @@ func (p *prompt) plan(ctx context.Context, plan *migrate.Plan) error {
 func (p *prompt) probe(ctx context.Context, r rewrite.Resource, namespace, name string) error {
 	return p.around(func() error {
 		fmt.Fprintf(p.err, "No target was named. svmctl can patch one object, which changes nothing in it, and read from etcd how the apiserver wrote it:\n  %s %s/%s\n",
-			r.Resource, namespace, name)
+			render.Inert(r.Resource), render.Inert(namespace), render.Inert(name))
 		return p.ask(ctx, "Patch it?")
 	})
 }

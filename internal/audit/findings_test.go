@@ -179,7 +179,10 @@ func TestFindingsFollowTheResolvedKeyName(t *testing.T) {
 	if report.Verdict != verify.Complete || len(report.Groups) != 2 {
 		t.Errorf("%v of %d groups", report.Verdict, len(report.Groups))
 	}
-	expectFindings(t, report, "AmbiguousKey ") // that a name was chosen is said, of no object in particular
+	expectFindings(t, report) // that a name was chosen is a reason, and no finding
+	if len(report.Reasons) != 1 || report.Reasons[0].Code != verify.AmbiguousKey || report.Reasons[0].Severity != verify.Info || report.Reasons[0].Objects != 1 {
+		t.Errorf("reasons %+v", report.Reasons)
+	}
 	var stale []string
 	for k := range values {
 		stale = append(stale, "StaleKey "+k)

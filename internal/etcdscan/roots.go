@@ -15,6 +15,8 @@ import (
 const (
 	maxProbes    = 20_000 // reads spent on looking for roots before a prefix has to be given
 	maxRootDepth = 3      // segments of a storage root that can be found without being told
+	maxUnknown   = 1000   // directories beside those of resources that a root may hold
+	samples      = 8      // values looked at in a directory
 )
 
 // ErrTooManyDirectories means that the store holds too much beside Kubernetes to look through for storage roots.
@@ -55,9 +57,12 @@ type rootFinder struct {
 	probes       int
 }
 
-// below returns dir itself if it is a root, otherwise the roots in it. dir ends in a slash, or is empty for the store.
+// below returns the roots at and below dir, which ends in a slash, or is empty for the store. A root may hold another: only
+// what Kubernetes itself has in a root is not looked into.
 func (f *rootFinder) below(ctx context.Context, dir string, depth int) ([]string, error) {
-	var children []string
+	root := strings.TrimSuffix(dir, "/")
+	isRoot := slices.Contains(knownRoots, root)
+	var unknown []string
 	for next := Prefix(dir); ; {
 		k, found, err := f.first(ctx, next)
 		if err != nil {
@@ -72,25 +77,28 @@ func (f *rootFinder) below(ctx context.Context, dir string, depth int) ([]string
 			continue
 		}
 		next.Start = prefixEnd(child)
-		if dir != "" && f.isResourceDir(child[len(dir):]) {
-			isRoot, err := f.holdsStorageFormat(ctx, k)
-			if err != nil {
+		if dir == "" || !f.isResourceDir(child[len(dir):]) {
+			if unknown = append(unknown, child); len(unknown) > maxUnknown && dir != "" && !isRoot {
+				return nil, nil // no root: their directories are resources and API groups
+			}
+			continue
+		}
+		if !isRoot {
+			if isRoot, err = f.holdsStorageFormat(ctx, child); err != nil {
 				return nil, err
 			}
-			if isRoot {
-				return []string{strings.TrimSuffix(dir, "/")}, nil
-			}
 		}
-		children = append(children, child)
 	}
 	var roots []string
-	for _, child := range children {
-		if root := strings.TrimSuffix(child, "/"); slices.Contains(knownRoots, root) {
-			roots = append(roots, root)
-			continue
-		}
-		if depth == 0 {
-			continue
+	if isRoot {
+		roots = append(roots, root)
+	}
+	if depth == 0 {
+		return roots, nil
+	}
+	for _, child := range unknown {
+		if isRoot && strings.Contains(child[len(dir):], ".") {
+			continue // the directory of an API group
 		}
 		inside, err := f.below(ctx, child, depth-1)
 		if err != nil {
@@ -119,18 +127,28 @@ func (f *rootFinder) isResourceDir(child string) bool {
 	})
 }
 
-func (f *rootFinder) holdsStorageFormat(ctx context.Context, k string) (bool, error) {
-	for batch, err := range f.src.Read(ctx, Key(k), f.revision) {
-		if err != nil {
-			return false, fmt.Errorf("looking for storage roots: %w", err)
+// holdsStorageFormat tells whether one of the first values in a directory is one that an apiserver writes: the very first
+// may be damaged.
+func (f *rootFinder) holdsStorageFormat(ctx context.Context, dir string) (bool, error) {
+	next := Prefix(dir)
+	for range samples {
+		k, found, err := f.first(ctx, next)
+		if err != nil || !found {
+			return false, err
 		}
-		for i := range batch {
-			v := atrest.Parse(batch[i].Value)
-			if v.Encryption.Provider != atrest.Identity {
-				return true, nil
+		next.Start = k + "\x00"
+		for batch, err := range f.src.Read(ctx, Key(k), f.revision) {
+			if err != nil {
+				return false, fmt.Errorf("looking for storage roots: %w", err)
 			}
-			if _, err := stored.Parse(v.Payload); err == nil {
-				return true, nil
+			for i := range batch {
+				v := atrest.Parse(batch[i].Value)
+				if v.Encryption.Provider != atrest.Identity {
+					return true, nil
+				}
+				if _, err := stored.Parse(v.Payload); err == nil {
+					return true, nil
+				}
 			}
 		}
 	}

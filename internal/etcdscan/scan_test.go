@@ -188,6 +188,9 @@ func TestRootsAreFound(t *testing.T) {
 		"/clusters/east/secrets/ns/s":         secretJSON("ns", "s"),
 		"/custom/example.com/widgets/ns/w":    `{"apiVersion":"example.com/v1"}`,
 		"/custom/configmaps/ns/c":             "k8s:enc:aescbc:v1:key1:" + strings.Repeat("x", 32),
+		"/prod/secrets/ns/a":                  "garbage",
+		"/prod/secrets/ns/b":                  secretJSON("ns", "b"),
+		"/registry/tenant-a/secrets/ns/s":     secretJSON("ns", "s"),
 		"/app/jobs/a/1":                       "nothing of Kubernetes",
 		"/app/users/1":                        "nothing of Kubernetes",
 		"stray":                               "x",
@@ -201,7 +204,7 @@ func TestRootsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(roots)
-	if want := []string{"/clusters/east", "/custom", "/openshift.io", "/registry"}; !slices.Equal(roots, want) {
+	if want := []string{"/clusters/east", "/custom", "/openshift.io", "/prod", "/registry", "/registry/tenant-a"}; !slices.Equal(roots, want) {
 		t.Errorf("roots %q, want %q", roots, want)
 	}
 }

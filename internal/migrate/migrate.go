@@ -88,6 +88,7 @@ type migration struct {
 	targets []target
 	scope   []string // what is scanned again: where the targets lie
 	newest  int64    // the newest revision that the apiserver says it wrote
+	related bool     // an answer of the apiserver has fitted what etcd holds
 }
 
 // target is one resource to rewrite.
@@ -129,6 +130,7 @@ func (m *migration) run(ctx context.Context) error {
 	if !before.Scope.Whole {
 		// Without a whole look nobody can say what is stale. The report says so and nothing is written.
 		m.report.Verdict, m.report.Reasons = before.Verdict, before.Reasons
+		m.report.Unread = true
 		m.noElsewhere()
 		return nil
 	}
@@ -142,7 +144,15 @@ func (m *migration) run(ctx context.Context) error {
 	if m.DryRun == ClientDryRun {
 		return nil
 	}
-	if m.DryRun == NoDryRun && m.report.Plan.Stale() > 0 {
+	if m.DryRun == NoDryRun && m.report.Plan.Stale() == 0 {
+		// Nobody was asked, so nothing is written, also not what may turn stale meanwhile.
+		if err := m.lookOnly(ctx); err != nil {
+			return err
+		}
+		m.conclude()
+		return nil
+	}
+	if m.DryRun == NoDryRun {
 		if err := m.checkRoom(ctx); err != nil {
 			return err
 		}
@@ -177,15 +187,16 @@ func (m *migration) chooseTargets(ctx context.Context) error {
 		resources = found
 	}
 	for _, r := range resources {
-		t := target{Resource: r, name: verify.Resource{Group: r.Group, Name: r.Resource}}
-		if !key.Builtin(r.Group, r.Resource) {
-			if len(m.Resources) > 0 {
-				return &CustomResourceError{Resource: t.name.String()}
-			}
-			t.refused = (&CustomResourceError{Resource: t.name.String()}).Error()
-			m.report.Warnings = append(m.report.Warnings, t.refused)
+		t := target{Resource: r, name: Name(r)}
+		if key.Builtin(r.Group, r.Resource) {
+			m.targets = append(m.targets, t)
+			continue
 		}
-		m.targets = append(m.targets, t)
+		refusal := &CustomResourceError{Resource: t.name.String()}
+		if len(m.Resources) > 0 {
+			return refusal
+		}
+		m.refuse(t, refusal.Error())
 	}
 	for _, e := range m.Expectations {
 		m.report.Targets = append(m.report.Targets, targetOf(e))
@@ -206,12 +217,35 @@ func (m *migration) staleResources(ctx context.Context) ([]rewrite.Resource, err
 		}
 		seen[reason.Resource] = true
 		r, err := Resolve(ctx, m.Config, reason.Resource)
+		var unknown *rewrite.UnknownResourceError
+		var unpatchable *rewrite.UnpatchableError
+		if errors.As(err, &unknown) || errors.As(err, &unpatchable) {
+			name, parseErr := verify.ParseResource(reason.Resource)
+			if parseErr != nil {
+				return nil, err
+			}
+			m.refuse(target{name: name}, err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, r)
 	}
 	return found, nil
+}
+
+// refuse keeps a resource out of the migration; what is stale of it stays so, and the verdict tells.
+func (m *migration) refuse(t target, why string) {
+	t.refused = why
+	m.targets = append(m.targets, t)
+	m.report.Warnings = append(m.report.Warnings, why)
+}
+
+// Name is the name by which a resource is known in etcd, and so to expectations.
+func Name(r rewrite.Resource) verify.Resource {
+	group, name := key.Canonical(r.Group, r.Resource)
+	return verify.Resource{Group: group, Name: name}
 }
 
 // Resolve finds the resource that kubectl would take an argument for.

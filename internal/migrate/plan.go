@@ -8,13 +8,14 @@ import (
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // plan adds up what is stale, per target, and finds where the targets lie.
 func (m *migration) plan(ctx context.Context) error {
-	plan := Plan{Revision: m.report.Before.Source.Revision, Resources: []PlannedResource{}}
+	plan := Plan{Backend: m.Backend, Revision: m.report.Before.Source.Revision, Resources: []PlannedResource{}}
 	for i := range m.targets {
 		p, err := m.planTarget(&m.targets[i])
 		if err != nil {
@@ -106,10 +107,15 @@ func (m *migration) elsewhere() {
 	}
 	counts := make(map[Elsewhere]int64)
 	for _, g := range m.report.Before.Groups {
-		if g.Resource == "" || g.AtRest.Provider == "identity" || g.AtRest.Provider == "unknown" || m.isTarget(g.Group, g.Resource) || m.isTargetValue(g) {
+		if g.AtRest.Provider == atrest.Identity || m.isTarget(g) {
 			continue
 		}
-		counts[Elsewhere{Resource: verify.Resource{Group: g.Group, Name: g.Resource}.String(), Value: verify.Describe(g.AtRest)}] += g.Objects
+		e := Elsewhere{Resource: verify.Resource{Group: g.Group, Name: g.Resource}.String(), Value: verify.Describe(g.AtRest)}
+		if g.Resource == "" {
+			// No API rewrites it, and its key is needed all the same.
+			e.Note = g.Note
+		}
+		counts[e] += g.Objects
 	}
 	for e, n := range counts {
 		e.Objects = &n
@@ -124,21 +130,33 @@ func (m *migration) noElsewhere() {
 	m.report.Elsewhere = []Elsewhere{{Resource: "*", Note: "not scanned"}}
 }
 
-func (m *migration) isTarget(group, resource string) bool {
-	return slices.ContainsFunc(m.targets, func(t target) bool { return t.name.Group == group && t.name.Name == resource })
-}
-
-// isTargetValue tells whether a group is encrypted as some target is expected to be.
-func (m *migration) isTargetValue(g audit.Group) bool {
-	return slices.ContainsFunc(m.targets, func(t target) bool {
-		e, ok := m.Expectations.For(t.name)
-		return ok && e.Value.Key != "" && e.Value.Matches(g.AtRest)
-	})
+// isTarget tells whether objects are migrated now, or lie where the migration brings its own. A KMS target without a key ID
+// names no KEK, so that nothing can be told to be under the same.
+func (m *migration) isTarget(g audit.Group) bool {
+	name := verify.Resource{Group: g.Group, Name: g.Resource}
+	for _, e := range m.Expectations {
+		if e.Resource == name && g.Resource != "" {
+			return true
+		}
+		if e.Value.Key != "" && (e.Value.Provider != string(atrest.KMS) || e.Value.KeyID != "") && e.Value.Matches(g.AtRest) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.targets, func(t target) bool { return t.name == name })
 }
 
 // current tells whether a value, read just now, is as the target is expected to be, as far as a rewrite can bring it
 // there, and names how it is encrypted.
 func (m *migration) current(t target, kv etcdscan.KeyValue) (bool, string) {
-	entry := etcdscan.Inspect(t.root, &kv)
+	entry := etcdscan.Inspect(m.rootOf(t, kv.Key), &kv)
 	return !m.Expectations.Stale(&entry, rewritable), verify.Describe(entry.AtRest)
+}
+
+// rootOf is the storage root of a key of the target.
+func (m *migration) rootOf(t target, k string) string {
+	root, _, found := strings.Cut(k, "/"+key.Dir(t.name.Group, t.name.Name))
+	if !found {
+		return t.root
+	}
+	return root
 }

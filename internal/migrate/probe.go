@@ -20,7 +20,7 @@ var ErrProbedIdentity = errors.New("the apiserver writes plaintext at present, a
 // tells what this apiserver writes now. That proposes; it does not decide.
 func (m *migration) probeTargets(ctx context.Context) error {
 	for _, r := range m.Resources {
-		name := verify.Resource{Group: r.Group, Name: r.Resource}
+		name := Name(r)
 		if _, ok := m.Expectations.For(name); ok {
 			continue
 		}
@@ -42,6 +42,9 @@ func (m *migration) probe(ctx context.Context, r rewrite.Resource) (verify.Value
 		return verify.Value{}, err
 	}
 	object := key.Parse(t.root, kv.Key)
+	if err := m.checkRoom(ctx); err != nil {
+		return verify.Value{}, err
+	}
 	if err := m.ProbeConsent(ctx, r, object.Namespace, object.Name); err != nil {
 		return verify.Value{}, err
 	}
@@ -60,21 +63,21 @@ func (m *migration) probe(ctx context.Context, r rewrite.Resource) (verify.Value
 		if answer.Failure != nil {
 			return verify.Value{}, answer.Failure
 		}
-		return verify.Value{}, fmt.Errorf("%s changed meanwhile, or lies in another etcd; try again", kv.Key)
+		return verify.Value{}, fmt.Errorf("%q changed meanwhile, or lies in another etcd; try again", kv.Key)
 	}
 	written, found, err := m.Store.Look(ctx, kv.Key)
 	switch {
 	case err != nil:
 		return verify.Value{}, err
 	case !found || written.ModRevision != answer.Revision:
-		return verify.Value{}, fmt.Errorf("%w: revision %d of %s is not in it", ErrForeignEtcd, answer.Revision, kv.Key)
+		return verify.Value{}, fmt.Errorf("%w: revision %d of %q is not in it", ErrForeignEtcd, answer.Revision, kv.Key)
 	}
 	entry := etcdscan.Inspect(t.root, &written)
 	switch {
 	case entry.AtRest.Provider == atrest.Identity:
 		return verify.Value{}, ErrProbedIdentity
 	case entry.AtRest.Provider == atrest.Unknown, len(entry.Candidates()) > 1:
-		return verify.Value{}, fmt.Errorf("%s does not show which key it is under", kv.Key)
+		return verify.Value{}, fmt.Errorf("%q does not show which key it is under", kv.Key)
 	}
 	return verify.Value{Provider: string(entry.AtRest.Provider), Key: entry.AtRest.Key, KeyID: entry.AtRest.KeyID}, nil
 }

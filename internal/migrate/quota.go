@@ -37,7 +37,7 @@ func (m *migration) checkRoom(ctx context.Context) error {
 	if stop := m.noRoom(h, ahead); stop != nil {
 		return stop
 	}
-	if m.quota(h) == 0 {
+	if m.quota(h) == 0 && len(m.report.Warnings) == 0 {
 		m.report.Warnings = append(m.report.Warnings, "etcd does not tell its quota (before 3.6): --etcd-quota names it, and svmctl then stops before it is reached")
 	}
 	return nil

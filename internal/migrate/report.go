@@ -31,6 +31,7 @@ type Report struct {
 	StartedAt  time.Time      `json:"startedAt"`
 	FinishedAt time.Time      `json:"finishedAt"`
 
+	Unread bool          `json:"-"` // etcd could not be read as a whole, and so nothing was done
 	Before *audit.Report `json:"-"`
 	After  *audit.Report `json:"-"` // nil for a dry run, and when the run was interrupted
 
@@ -47,6 +48,7 @@ type Target struct {
 
 // Plan is what a migration is about to do. It is shown before anything is written.
 type Plan struct {
+	Backend   Backend           `json:"backend"`
 	Resources []PlannedResource `json:"resources"`
 	Revision  int64             `json:"revision"` // that the plan was made at
 	Bytes     int64             `json:"bytes"`    // of values to write again; etcd keeps the old ones until compaction
@@ -58,7 +60,7 @@ type Plan struct {
 type PlannedResource struct {
 	Target
 	Objects    int64  `json:"objects"` // found in etcd
-	Stale      int64  `json:"stale"`   // to be written again
+	Stale      int64  `json:"stale"`   // not as expected; to be written again unless it is refused
 	Bytes      int64  `json:"bytes"`   // of the stale values
 	Namespaces int    `json:"namespaces"`
 	Refused    string `json:"refused"` // why it is not migrated; empty when it is

@@ -55,6 +55,16 @@ func (m *migration) rounds(ctx context.Context) error {
 	}
 }
 
+// lookOnly reads the targets again where nothing was to be rewritten.
+func (m *migration) lookOnly(ctx context.Context) error {
+	next, err := m.look(ctx)
+	if err != nil {
+		return err
+	}
+	m.report.After = next
+	return nil
+}
+
 // dropAfter forgets a look that writes have come after.
 func (m *migration) dropAfter() {
 	if m.report.After != nil {
@@ -133,6 +143,7 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 	if err == nil && (stop == nil || stop.Code != StopInterrupted) && s.foreign() {
 		err = ErrForeignEtcd
 	}
+	m.related = m.related || s.answers > s.strange
 	if err == nil && stop == nil && s.forbidden > 0 && s.forbidden == s.answers {
 		stop = s.stopForbidden() // fewer objects than it takes to stop on the way
 	}
@@ -183,7 +194,7 @@ func interrupted() *Stop {
 func (m *migration) objects(source *audit.Report, t target, after int64) iter.Seq2[rewrite.Object, error] {
 	return func(yield func(rewrite.Object, error) bool) {
 		for s, err := range m.stale(source, t, after) {
-			if !yield(rewrite.Object{Namespace: s.Object.Namespace, Name: s.Object.Name, Revision: s.ModRevision}, err) || err != nil {
+			if !yield(rewrite.Object{Namespace: s.Object.Namespace, Name: s.Object.Name, Revision: s.ModRevision, Ref: s.Key}, err) || err != nil {
 				return
 			}
 		}

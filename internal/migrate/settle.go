@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/rewrite"
 )
 
@@ -75,11 +75,8 @@ func (s *settler) take(ctx context.Context, res rewrite.Result) error {
 		}
 		return nil
 	}
-	if s.DryRun == ServerDryRun {
-		if res.Status == rewrite.Failed {
-			return s.fail(res, nil)
-		}
-		return nil // changed or gone since the scan; nothing to learn
+	if s.DryRun == ServerDryRun && res.Status == rewrite.Failed {
+		return s.fail(res, nil)
 	}
 	return s.compare(ctx, res)
 }
@@ -108,26 +105,17 @@ func (s *settler) gate(room func(context.Context) error) func(context.Context) e
 	}
 }
 
-// etcdKey is where the target's object lies.
-func (s *settler) etcdKey(o rewrite.Object) string {
-	k := s.target.root + "/" + key.DirIn(s.target.root, s.target.Group, s.target.Resource.Resource)
-	if o.Namespace != "" {
-		k += o.Namespace + "/"
-	}
-	return k + o.Name
-}
-
 // readBack looks in etcd for what the apiserver says it wrote.
 func (s *settler) readBack(ctx context.Context, res rewrite.Result) error {
-	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
+	kv, found, err := s.Store.Look(ctx, res.Ref)
 	if err != nil {
-		return &unreadableError{fmt.Errorf("reading back %s: %w", s.etcdKey(res.Object), err)}
+		return &unreadableError{fmt.Errorf("reading back %q: %w", res.Ref, err)}
 	}
 	if !found {
 		return nil // deleted since: the scan that follows tells
 	}
 	if kv.ModRevision < res.Revision {
-		return fmt.Errorf("%w: %s was written at revision %d by its word, and lies in etcd at %d", ErrForeignEtcd, s.etcdKey(res.Object), res.Revision, kv.ModRevision)
+		return fmt.Errorf("%w: %q was written at revision %d by its word, and lies in etcd at %d", ErrForeignEtcd, res.Ref, res.Revision, kv.ModRevision)
 	}
 	if kv.ModRevision > res.Revision {
 		return nil
@@ -143,9 +131,9 @@ func (s *settler) readBack(ctx context.Context, res rewrite.Result) error {
 // compare reads etcd to tell what an answer that wrote nothing means for the object.
 func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 	outcomes := &s.report.Outcomes
-	kv, found, err := s.Store.Look(ctx, s.etcdKey(res.Object))
+	kv, found, err := s.Store.Look(ctx, res.Ref)
 	if err != nil {
-		return &unreadableError{fmt.Errorf("looking at what became of %s: %w", s.etcdKey(res.Object), err)}
+		return &unreadableError{fmt.Errorf("looking at what became of %q: %w", res.Ref, err)}
 	}
 	switch {
 	case !found:
@@ -180,7 +168,7 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 	if err := s.fail(res, &rewrite.Failure{Code: answerCode(res.Status), Reason: "NotTheSameStore"}); err != nil {
 		return err
 	}
-	if s.strange == firstAnswers && s.answers == firstAnswers {
+	if s.strange == firstAnswers && s.foreign() {
 		return ErrForeignEtcd
 	}
 	return nil
@@ -198,8 +186,8 @@ func (s *settler) stopForbidden() *Stop {
 		Hint: fmt.Sprintf("grant the verb patch on %s (docs/rbac.md), or use another kubeconfig or --as", s.target.name)}
 }
 
-// foreign tells whether not one answer of the run fits what etcd holds.
-func (s *settler) foreign() bool { return s.answers > 0 && s.strange == s.answers }
+// foreign tells whether not one answer fits what etcd holds, and none of an earlier round or resource did.
+func (s *settler) foreign() bool { return s.answers > 0 && s.strange == s.answers && !s.related }
 
 // changed settles an object that was written since the scan: by somebody else, or by a request of ours whose answer was
 // lost. One that is stale again stays for the next round.
@@ -217,16 +205,20 @@ func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
 
 func (s *settler) stopLaggard(kv etcdscan.KeyValue) *Stop {
 	_, found := s.current(s.target, kv)
-	want, _ := s.Expectations.For(s.target.name)
 	return &Stop{Code: StopLaggard,
-		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, want.Value),
+		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, s.wanted()),
 		Hint:    "has every apiserver loaded the new EncryptionConfiguration, with this key first? A reload takes up to a minute; apiserver_encryption_config_controller_last_config_info in /metrics tells the hash of the file in use"}
 }
 
-func (s *settler) stopOtherTarget(found string) *Stop {
+// wanted names what the target's objects are to become.
+func (s *settler) wanted() string {
 	want, _ := s.Expectations.For(s.target.name)
+	return strings.TrimPrefix(strings.TrimSuffix(want.Value.String()+" at "+want.Version, " at "), " at ")
+}
+
+func (s *settler) stopOtherTarget(found string) *Stop {
 	return &Stop{Code: StopOtherTarget,
-		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, want.Value),
+		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, s.wanted()),
 		Hint:    "compare the first provider of its EncryptionConfiguration with the target"}
 }
 
@@ -237,7 +229,7 @@ func (s *settler) fail(res rewrite.Result, own *rewrite.Failure) error {
 		f = own
 	}
 	out := Failure{
-		Key: s.etcdKey(res.Object), Resource: s.target.name.String(), Namespace: res.Namespace, Name: res.Name,
+		Key: res.Ref, Resource: s.target.name.String(), Namespace: res.Namespace, Name: res.Name,
 		Code: f.Code, Kind: f.Kind, Reason: f.Reason, By: f.By, Fields: f.Fields,
 	}
 	if out.Fields == nil {

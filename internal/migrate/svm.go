@@ -12,6 +12,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/rewrite"
 )
 
@@ -29,7 +30,9 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 	defer follow.close()
 	m.Progress.rewriting(t.name.String(), total, nil)
 	migrator, err := rewrite.NewMigrator(m.Config, rewrite.MigratorOptions{
-		StallTimeout: m.StallTimeout, MaxOutage: m.MaxOutage, Moved: func() bool { return follow.advance(ctx) },
+		StallTimeout: m.StallTimeout, MaxOutage: m.MaxOutage,
+		Created: func(ctx context.Context, name string) error { return m.findInEtcd(ctx, t, name) },
+		Moved:   func() bool { return follow.advance(ctx) },
 	})
 	if err != nil {
 		return nil, err
@@ -41,6 +44,9 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 	if left := migrator.Leftover(); left != nil {
 		m.report.Warnings = append(m.report.Warnings, left.Error())
 	}
+	if errors.Is(err, ErrForeignEtcd) {
+		return nil, ErrForeignEtcd
+	}
 	stop, err := controllerStop(ctx, claim, err)
 	if err != nil {
 		return nil, err
@@ -51,6 +57,19 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 		}
 	}
 	return stop, nil
+}
+
+// findInEtcd looks for the object that the apiserver has just stored for us: an etcd without it is another one.
+func (m *migration) findInEtcd(ctx context.Context, t target, name string) error {
+	const group, resource = "storagemigration.k8s.io", "storageversionmigrations"
+	_, found, err := m.Store.Look(ctx, t.root+"/"+key.DirIn(t.root, group, resource)+name)
+	switch {
+	case err != nil:
+		return &unreadableError{fmt.Errorf("looking for the migration in etcd: %w", err)}
+	case !found:
+		return ErrForeignEtcd
+	}
+	return nil
 }
 
 func stallText(s rewrite.Stall) string {

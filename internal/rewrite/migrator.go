@@ -28,6 +28,8 @@ type MigratorOptions struct {
 	MaxOutage time.Duration
 	// Poll is the time between two looks at the migration, 1 s if zero.
 	Poll time.Duration
+	// Created, if set, is told the name of the migration once it exists, before it is followed; its error ends the run.
+	Created func(ctx context.Context, name string) error
 	// Moved, if set, is called once per Poll and reports whether anything was rewritten since the last call,
 	// as etcd tells it: the controller itself says nothing while it works.
 	Moved func() bool
@@ -90,6 +92,11 @@ func (m *Migrator) Run(ctx context.Context, res schema.GroupResource, visit func
 	}
 	if err != nil {
 		return Condition{}, fmt.Errorf("creating storage version migration %s: %w", name, err)
+	}
+	if m.opts.Created != nil {
+		if err := m.opts.Created(ctx, name); err != nil {
+			return Condition{}, err
+		}
 	}
 	last, err := m.follow(ctx, name, uid, visit)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -65,7 +66,7 @@ func Resolve(ctx context.Context, disco Discoverer, arg string) (Resource, error
 	groups, lists, err := disco.ServerGroupsAndResourcesWithContext(ctx)
 	var partial *discovery.ErrGroupDiscoveryFailed
 	if err != nil && !errors.As(err, &partial) {
-		return Resource{}, fmt.Errorf("listing the resources of the apiserver: %w", err)
+		return Resource{}, fmt.Errorf("listing the resources of the apiserver: %w", withoutText(err))
 	}
 	all := candidates(groups, lists)
 	name, group, qualified := strings.Cut(strings.ToLower(strings.TrimSpace(arg)), ".")
@@ -93,6 +94,15 @@ func Resolve(ctx context.Context, disco Discoverer, arg string) (Resource, error
 		return Resource{}, &UnpatchableError{Resource: best.GroupResource()}
 	}
 	return best.Resource, nil
+}
+
+// withoutText reduces a refusal to its code and reason: the apiserver's own words may quote anything.
+func withoutText(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return &Failure{Kind: KindRequest, Code: int(status.Status().Code), Reason: knownReason(status.Status().Reason)}
+	}
+	return err
 }
 
 // candidates flattens discovery's answer, without subresources.

@@ -10,7 +10,8 @@ import (
 type Object struct {
 	Namespace string // empty for cluster-scoped resources
 	Name      string
-	Revision  int64 // mod_revision the scan saw; the patch is refused with 409 if it moved
+	Revision  int64  // mod_revision the scan saw; the patch is refused with 409 if it moved
+	Ref       string // the caller's own name for the object; it is not sent
 }
 
 // Status says what became of one object.

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
 )
@@ -143,6 +145,11 @@ func (s *Store) firstContact(ctx context.Context, timeout time.Duration) error {
 		return nil
 	}
 	return err
+}
+
+// SilenceTransport keeps gRPC from logging to stderr, for the whole process. It is to be called before anything else.
+func SilenceTransport() {
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 }
 
 // Close ends the connections.

@@ -223,6 +223,7 @@ func auditCSV(w io.Writer, r *audit.Report) error {
 
 // inertCell keeps a spreadsheet from taking a name out of etcd for a formula.
 func inertCell(s string) string {
+	s = Inert(s)
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}

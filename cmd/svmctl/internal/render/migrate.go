@@ -12,14 +12,20 @@ import (
 // Plan writes what a migration is about to do.
 func Plan(w io.Writer, plan *migrate.Plan) error {
 	t := newTable([]string{"RESOURCE", "OBJECTS", "TO REWRITE", "BYTES", "NAMESPACES", "TARGET", "FROM"}, 1, 2, 3, 4)
+	refused := ""
 	for _, r := range plan.Resources {
-		t.row(visible(r.Resource), strconv.FormatInt(r.Objects, 10), strconv.FormatInt(r.Stale, 10), Bytes(r.Bytes),
+		stale, bytes := r.Stale, r.Bytes
+		if r.Refused != "" {
+			stale, bytes = 0, 0
+			refused += fmt.Sprintf("Not migrated, %s: %s\n", Count(r.Stale, "object"), visible(r.Refused))
+		}
+		t.row(visible(r.Resource), strconv.FormatInt(r.Objects, 10), strconv.FormatInt(stale, 10), Bytes(bytes),
 			strconv.Itoa(r.Namespaces), visible(targetText(r.Target)), string(r.From))
 	}
 	if err := t.write(w); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("etcd keeps the old values until compaction: %s will be added", Bytes(plan.Bytes))
+	text := refused + fmt.Sprintf("Backend %s. etcd keeps the old values until compaction: %s will be added", plan.Backend, Bytes(plan.Bytes))
 	switch {
 	case plan.DBSize > 0 && plan.Quota > 0:
 		text += fmt.Sprintf(" to %s, of a quota of %s", Bytes(plan.DBSize), Bytes(plan.Quota))
@@ -42,7 +48,7 @@ func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 	if opts.Format == JSON || opts.Format == YAML {
 		return migrationDocument(w, r, opts)
 	}
-	if r.DryRun == migrate.ClientDryRun {
+	if r.DryRun == migrate.ClientDryRun && !r.Unread {
 		if err := Plan(w, &r.Plan); err != nil {
 			return err
 		}
@@ -99,8 +105,10 @@ func failuresTable(w io.Writer, r *migrate.Report, opts Options) error {
 func migrationSummary(r *migrate.Report, palette Palette) string {
 	out := &strings.Builder{}
 	o := r.Outcomes
-	if r.DryRun == migrate.ServerDryRun {
-		fmt.Fprintf(out, "Dry run on the server: %d accepted, %d refused; nothing was written.\n%s\n", o.Accepted, r.FailureCount(), elsewhereText(r))
+	if r.DryRun == migrate.ServerDryRun && !r.Unread {
+		fmt.Fprintf(out, "Dry run on the server: %d of %s accepted, %d refused; nothing was written.\n", o.Accepted, Count(r.Plan.Stale(), "object"), r.FailureCount())
+		writeWarnings(out, r, palette)
+		out.WriteString(elsewhereText(r) + "\n")
 		return out.String()
 	}
 	var parts []string
@@ -118,16 +126,18 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	if len(parts) == 0 {
 		parts = []string{"nothing to do"}
 	}
-	fmt.Fprintf(out, "%s, in %s, by %s\n", strings.Join(parts, ", "), Count(int64(r.Rounds), "round"), r.Backend)
-	for _, warning := range r.Warnings {
-		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Warning:"), visible(warning))
+	out.WriteString(strings.Join(parts, ", "))
+	if r.Rounds > 0 {
+		fmt.Fprintf(out, ", in %s, by %s", Count(int64(r.Rounds), "round"), r.Backend)
 	}
-	if r.Stopped != nil {
-		fmt.Fprintf(out, "Stopped: %s\n", visible(r.Stopped.Message))
-	}
+	out.WriteString("\n")
+	writeWarnings(out, r, palette)
 	fmt.Fprintf(out, "Verdict: %s", palette.Verdict(r.Verdict))
 	if r.After != nil {
 		fmt.Fprintf(out, ", at revision %d of etcd", r.After.Source.Revision)
+		if !r.Before.Scope.Found {
+			fmt.Fprintf(out, ", for %s alone", visibleList(r.After.Scope.Prefixes))
+		}
 	}
 	out.WriteString("\n")
 	writeReasons(out, r.Reasons, palette)
@@ -138,13 +148,22 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	return out.String()
 }
 
+func writeWarnings(out *strings.Builder, r *migrate.Report, palette Palette) {
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Warning:"), visible(warning))
+	}
+	if r.Stopped != nil {
+		fmt.Fprintf(out, "Stopped: %s\n", visible(r.Stopped.Message))
+	}
+}
+
 // elsewhereText tells what else lies under another key: it must not be removed yet.
 func elsewhereText(r *migrate.Report) string {
 	byValue := make(map[string]int64)
 	var order []string
 	for _, e := range r.Elsewhere {
 		if e.Objects == nil {
-			return "other resources: " + e.Note
+			return "other resources and other prefixes: " + e.Note
 		}
 		if _, seen := byValue[e.Value]; !seen {
 			order = append(order, e.Value)
@@ -156,7 +175,10 @@ func elsewhereText(r *migrate.Report) string {
 	}
 	var parts []string
 	for _, value := range order {
-		_, name, _ := strings.Cut(value, ":")
+		_, name, named := strings.Cut(value, ":")
+		if !named {
+			name = value
+		}
 		parts = append(parts, fmt.Sprintf("other resources under %s: %d", visible(name), byValue[value]))
 	}
 	return strings.Join(parts, "; ")
@@ -168,9 +190,15 @@ func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
 		Before auditHead  `json:"before"`
 		After  *auditHead `json:"after"`
 		// Failures come last, as they can be long.
-		FailureCount int64 `json:"failureCount"`
-		Failures     list  `json:"failures"`
+		FailureCount    int64 `json:"failureCount"`
+		FailuresOmitted int64 `json:"failuresOmitted"`
+		Failures        list  `json:"failures"`
 	}{Report: r, FailureCount: r.FailureCount()}
+	failureLimit := r.FailureCount()
+	if opts.MaxFindings >= 0 {
+		failureLimit = min(failureLimit, opts.MaxFindings)
+	}
+	head.FailuresOmitted = r.FailureCount() - failureLimit
 	d := newDocument(opts.Format)
 	if r.After == nil {
 		limit := findingLimit(r.Before, opts)
@@ -185,6 +213,9 @@ func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
 		for f, err := range r.Failures() {
 			if err != nil {
 				return err
+			}
+			if failureLimit--; failureLimit < 0 {
+				return nil
 			}
 			if f.Fields == nil { // the spool does not keep an empty list
 				f.Fields = []string{}

@@ -101,6 +101,20 @@ func visible(s string) string {
 	return strconv.Quote(s)
 }
 
+// Inert replaces every byte of a line that is not printable text by its escape.
+func Inert(s string) string {
+	var out strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			out.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		out.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return out.String()
+}
+
 // Count writes a number with its noun.
 func Count(n int64, noun string) string {
 	if n == 1 {
