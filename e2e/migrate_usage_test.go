@@ -71,7 +71,7 @@ func TestMigrateUsage(t *testing.T) {
 	t.Run("dry run on the server", func(t *testing.T) {
 		result := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--dry-run=server")
 		result.wantCode(t, 0)
-		result.wantStdout(t, "40 accepted", "nothing was written")
+		result.wantStdout(t, "40 of 40 objects accepted", "nothing was written")
 	})
 
 	t.Run("no right to patch", func(t *testing.T) {
