@@ -39,7 +39,8 @@ func newMigrateCommand(p *program) *cobra.Command {
 		Short: "Have stale objects rewritten through the apiserver, and prove it from etcd",
 		Long: `migrate finds the objects that are not stored as they should be, has the apiserver write them again, and reads etcd
 again until all are as they should be or each one that is not is named with its reason. It writes through the apiserver
-alone, with the verb patch on the resource, and never to etcd.
+alone and never to etcd: with the verb patch on the resource, or by a StorageVersionMigration with --backend svm. Custom
+resources are not migrated yet, because a rewrite can drop fields that their schema does not know.
 
 The target comes from --to or --expect. Without either, one object is patched after consent and read back from etcd,
 which shows what the apiserver writes now; such a target proposes, so that the verdict is Indeterminate at best.
@@ -65,7 +66,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs.StringArrayVar(&flags.expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`; repeatable")
 	fs.StringArrayVar(&flags.expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`; repeatable")
 	fs.StringVar(&flags.backend, "backend", string(migrate.Patch), "who rewrites: patch (svmctl, stale objects alone) or svm (the in-tree StorageVersionMigration controller)")
-	fs.StringVar(&flags.dryRun, "dry-run", "none", "client: write nothing and show the plan; server: send every patch with dryRun=All")
+	fs.StringVar(&flags.dryRun, "dry-run", "none", "client: write nothing and show the plan; server: send every patch with dryRun=All, and exit with 3 when one is refused")
 	fs.Lookup("dry-run").NoOptDefVal = string(migrate.ClientDryRun)
 	fs.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	fs.IntVar(&req.Rewrite.Concurrency, "concurrency", 16, "patches in flight at most")

@@ -12,7 +12,7 @@ import (
 const exitStatus = `
 Exit status:
   0    done, and where there is a verdict it is Complete
-  1    no report could be made
+  1    no report could be made: no connection, nothing under the prefix
   2    wrong usage
   3    Incomplete: something is not as expected
   4    Indeterminate: something could not be looked at or not be understood
@@ -33,6 +33,14 @@ func newRootCommand(io streams, env func(string) (string, bool)) *cobra.Command 
 		Long: `svmctl reads etcd and tells, object by object, with which key it is encrypted and at which apiVersion it is stored.
 It has stale objects rewritten through the apiserver and then reads etcd again until that proves the migration, or names
 each object that is in the way. It never writes to etcd, and it never prints a byte of a stored value.`,
+		Example: `  # what is in etcd, and how is it encrypted?
+  svmctl audit
+
+  # is every secret under key2?
+  svmctl audit --expect secrets=aescbc:key2
+
+  # re-encrypt those that are not, and prove it
+  svmctl migrate secrets --to aescbc:key2`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
