@@ -1,4 +1,4 @@
-# Everything that a person or CI runs. Each target is what CI runs, too.
+# Everything that a person runs. CI runs test, and nothing that is not here.
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
