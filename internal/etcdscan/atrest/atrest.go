@@ -107,7 +107,7 @@ const kmsV2 = "kms:v2:"
 // A key name ends at a ':', and outside KMS v2 it may itself hold ':', so each ':' behind printable ASCII is a candidate for its end.
 // Candidates that leave a body which the transformer cannot have written are dropped, as long as one is left; what remains ambiguous
 // is for a Census to decide. A name of more than 253 bytes or outside printable ASCII is not recognised (FaultNoKeyName), though the
-// API would accept it; ParseKnown finds it.
+// API would accept it.
 func Parse(value []byte) Value {
 	if len(value) == 0 {
 		return Value{Encryption: Encryption{Provider: Identity}, Fault: FaultEmpty}
@@ -125,59 +125,6 @@ func Parse(value []byte) Value {
 		}
 	}
 	return Value{Encryption: Encryption{Provider: Unknown}, Fault: FaultUnknown}
-}
-
-// ParseKnown is Parse for a reader that knows key names, from an EncryptionConfiguration: the longest name in known that
-// the value carries and whose body is possible is taken, whatever bytes it is made of, and nothing is inferred.
-// A value under none of them is read by Parse. Of known, Provider, Version and Key count.
-func ParseKnown(value []byte, known []Encryption) Value {
-	rest, ok := bytes.CutPrefix(value, reserved)
-	if !ok {
-		return Parse(value)
-	}
-	best := -1
-	for i, k := range known {
-		if k.Key == "" || best >= 0 && len(k.Key) <= len(known[best].Key) {
-			continue
-		}
-		if body, ok := cutKnown(rest, k); ok && possible(k, body) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return Parse(value)
-	}
-	k := known[best]
-	body, _ := cutKnown(rest, k)
-	v := Value{Encryption: Encryption{Provider: k.Provider, Version: k.Version, Key: k.Key}, Payload: body}
-	if k.Provider == KMS && k.Version == V2 {
-		v.Encryption.KeyID, _ = keyID(body)
-	}
-	return v
-}
-
-// cutKnown cuts "<provider>:<version>:<key>:" off rest.
-func cutKnown(rest []byte, k Encryption) ([]byte, bool) {
-	for _, part := range [...]string{string(k.Provider), k.Version, k.Key} {
-		if len(rest) <= len(part) || string(rest[:len(part)]) != part || rest[len(part)] != ':' {
-			return nil, false
-		}
-		rest = rest[len(part)+1:]
-	}
-	return rest, true
-}
-
-func possible(k Encryption, body []byte) bool {
-	if k.Provider == KMS && k.Version == V2 {
-		_, ok := keyID(body)
-		return ok
-	}
-	for _, t := range transformers {
-		if t.encryption.Provider == k.Provider && t.encryption.Version == k.Version {
-			return t.possible(body)
-		}
-	}
-	return false
 }
 
 // maxName bounds the candidate names. The API sets no bound; this one is far beyond the names that people and distributions give.

@@ -59,39 +59,6 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseKnown(t *testing.T) {
-	known := []Encryption{
-		{Provider: AESGCM, Version: V1, Key: "key1"},
-		{Provider: AESGCM, Version: V1, Key: "key1:old"},
-		{Provider: AESCBC, Version: V1, Key: "key1"},
-		{Provider: AESCBC, Version: V1, Key: "schlüssel"},
-		{Provider: AESCBC, Version: V1, Key: strings.Repeat("n", 300)},
-		{Provider: KMS, Version: V2, Key: "vault"},
-		{Provider: Identity},
-	}
-	for value, want := range map[string]Encryption{
-		"k8s:enc:aesgcm:v1:key1:" + body(28):                             {Provider: AESGCM, Version: V1, Key: "key1"},
-		"k8s:enc:aesgcm:v1:key1:old:" + body(28):                         {Provider: AESGCM, Version: V1, Key: "key1:old"},
-		"k8s:enc:aesgcm:v1:key1:ab:" + body(28):                          {Provider: AESGCM, Version: V1, Key: "key1"},
-		"k8s:enc:aesgcm:v1:key1:old:" + body(24):                         {Provider: AESGCM, Version: V1, Key: "key1"},
-		"k8s:enc:aesgcm:v1:key2:ab:" + body(28):                          {Provider: AESGCM, Version: V1, Key: "key2:ab", KeyInferred: true},
-		"k8s:enc:aescbc:v1:schlüssel:" + body(32):                        {Provider: AESCBC, Version: V1, Key: "schlüssel"},
-		"k8s:enc:aescbc:v1:" + strings.Repeat("n", 300) + ":" + body(32): {Provider: AESCBC, Version: V1, Key: strings.Repeat("n", 300)},
-		"k8s:enc:aescbc:v1:key1:" + body(31):                             {Provider: AESCBC, Version: V1, Key: "key1"},
-		"k8s:enc:secretbox:v1:key1:" + body(40):                          {Provider: Secretbox, Version: V1, Key: "key1"},
-		"k8s:enc:aescbc:v2:key1:" + body(32):                             {Provider: Unknown},
-		"k8s:enc:":                                                       {Provider: Unknown},
-		"{}":                                                             {Provider: Identity},
-		"identity:":                                                      {Provider: Identity},
-	} {
-		if v := ParseKnown([]byte(value), known); v.Encryption != want {
-			t.Errorf("%.40q: %+v", value, v.Encryption)
-		} else if got := v.Encryption.Prefix() + string(v.Body(v.Encryption)); want.Key != "" && got != value {
-			t.Errorf("%.40q does not join", value)
-		}
-	}
-}
-
 func TestShowKeyID(t *testing.T) {
 	for id, want := range map[string]string{
 		"kek-2":                         "kek-2",

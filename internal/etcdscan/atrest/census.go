@@ -126,7 +126,7 @@ func (t *tally) witness(body uint64) {
 // so 17 odd ones in 5,000 values are put down to chance, and three equal ones of three bytes are not. A single value whose name
 // really continues a busy key's name by a few bytes cannot be told from chance and counts under the shorter name; KeyInferred stays
 // true on it. In turn, once a longer name is certain, a value of the shorter one that begins just so by chance counts under the longer
-// one: one value in 65,536 for an extension of one byte. The EncryptionConfiguration settles all of this: see ParseKnown.
+// one: one value in 65,536 for an extension of one byte. Only the EncryptionConfiguration can settle all of this.
 func (c *Census) Resolve(e Encryption, ends []int) (resolved Encryption, ambiguous bool) {
 	if len(ends) == 0 {
 		return e, false
