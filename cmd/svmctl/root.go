@@ -49,7 +49,9 @@ each object that is in the way. It never writes to etcd, and it never prints a b
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitError{code: exitUsage, err: err, hints: []string{cmd.CommandPath() + " --help shows what there is"}}
+	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().StringVar(&p.color, "color", "auto", "colour the output: auto, always or never")
 	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newVersionCommand(p))

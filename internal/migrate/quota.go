@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,8 @@ func (m *migration) checkRoom(ctx context.Context) error {
 	if stop := m.noRoom(h, ahead); stop != nil {
 		return stop
 	}
-	if m.quota(h) == 0 && len(m.report.Warnings) == 0 {
-		m.report.Warnings = append(m.report.Warnings, "etcd does not tell its quota (before 3.6): --etcd-quota names it, and svmctl then stops before it is reached")
+	if m.quota(h) == 0 && !slices.Contains(m.report.Warnings, quotaUnknown) {
+		m.report.Warnings = append(m.report.Warnings, quotaUnknown)
 	}
 	return nil
 }
@@ -55,6 +56,8 @@ func (m *migration) noRoom(h live.Health, ahead int64) *Stop {
 	}
 	return nil
 }
+
+const quotaUnknown = "etcd does not tell its quota (before 3.6): --etcd-quota names it, and svmctl then stops before it is reached"
 
 // room is the gate of a rewrite: it lets through while etcd has room, and waits for at most the outage limit for
 // somebody to make some.

@@ -88,6 +88,8 @@ func stallText(s rewrite.Stall) string {
 func controllerStop(ctx context.Context, claim rewrite.Condition, err error) (*Stop, error) {
 	var stall *rewrite.StallError
 	var deleted *rewrite.DeletedError
+	var unserved *rewrite.UnservedError
+	var refused *rewrite.Failure
 	const hint = "--backend patch needs no controller and names the objects that are in the way"
 	switch {
 	case err == nil && claim.Claims(svmv1.MigrationSucceeded):
@@ -102,8 +104,15 @@ func controllerStop(ctx context.Context, claim rewrite.Condition, err error) (*S
 		return &Stop{Code: StopController, Message: fmt.Sprintf("the in-tree controller does not get on: %v; %s", stall, stallText(stall.Stall)), Hint: hint}, nil
 	case errors.As(err, &deleted):
 		return &Stop{Code: StopController, Message: deleted.Error(), Hint: "the same command does the rest"}, nil
+	case errors.As(err, &unserved):
+		return &Stop{Code: StopController, Message: unserved.Error(), Hint: hint}, nil
 	}
-	return runStop(ctx, err)
+	stop, err := runStop(ctx, err)
+	if errors.As(err, &refused) {
+		return &Stop{Code: StopForbidden, Message: "the apiserver refused the migration: " + refused.Error(),
+			Hint: "docs/rbac.md tells the rights that --backend svm needs; " + hint}, nil
+	}
+	return stop, err
 }
 
 // follower walks along the stale objects as the controller rewrites them, because the controller itself says nothing
