@@ -29,7 +29,7 @@ func Audit(w io.Writer, r *audit.Report, opts Options) error {
 	if err := auditSummary(w, r, opts.Palette); err != nil {
 		return err
 	}
-	return auditFindings(w, r, opts)
+	return findingsTable(w, r, opts, "\n", "")
 }
 
 func auditDocument(w io.Writer, r *audit.Report, opts Options) error {
@@ -162,7 +162,8 @@ func writeReasons(out *strings.Builder, reasons []audit.Reason, palette Palette)
 	}
 }
 
-func auditFindings(w io.Writer, r *audit.Report, opts Options) error {
+// findingsTable lists the findings about objects, if there are any, between before and after.
+func findingsTable(w io.Writer, r *audit.Report, opts Options, before, after string) error {
 	limit := opts.MaxFindings
 	if limit < 0 {
 		limit = findingsInTables
@@ -182,19 +183,22 @@ func auditFindings(w io.Writer, r *audit.Report, opts Options) error {
 		shown++
 		t.row(opts.Palette.severity(f.Severity, string(f.Code)), visible(f.Key), strconv.FormatInt(f.ModRevision, 10), visible(f.Expected), visible(f.Found))
 	}
+	if all == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(w, before); err != nil {
+		return err
+	}
 	if shown > 0 {
-		if _, err := io.WriteString(w, "\n"); err != nil {
-			return err
-		}
 		if err := t.write(w); err != nil {
 			return err
 		}
 	}
 	if all > shown {
-		_, err := fmt.Fprintf(w, "… of %s; -o json lists them all\n", Count(r.FindingCount, "finding"))
-		return err
+		after = fmt.Sprintf("… of %s; -o json lists them all\n%s", Count(r.FindingCount, "finding"), after)
 	}
-	return nil
+	_, err := io.WriteString(w, after)
+	return err
 }
 
 func auditCSV(w io.Writer, r *audit.Report) error {

@@ -58,14 +58,14 @@ func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 	if err := failuresTable(w, r, opts); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(w, migrationSummary(r, opts.Palette)); err != nil {
-		return err
-	}
 	if r.After != nil && r.FailureCount() == 0 {
 		// Nobody gave a reason for what is left, as under the in-tree controller; it is named all the same.
-		return auditFindings(w, r.After, opts)
+		if err := findingsTable(w, r.After, opts, "", "\n"); err != nil {
+			return err
+		}
 	}
-	return nil
+	_, err := io.WriteString(w, migrationSummary(r, opts.Palette))
+	return err
 }
 
 func failuresTable(w io.Writer, r *migrate.Report, opts Options) error {
