@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -16,8 +17,8 @@ import (
 	"github.com/svmctl/svmctl/internal/rewrite"
 )
 
-// looksPerPoll bounds how many objects are read per second to follow the in-tree controller.
-const looksPerPoll = 1000
+// sampleSize is about how many objects are read per second to follow the in-tree controller.
+const sampleSize = 256
 
 // rewriteBySVM has the in-tree controller rewrite the resource. What it says is not believed: the outcomes are counted
 // in etcd.
@@ -26,8 +27,10 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 	if err != nil || total == 0 {
 		return nil, err
 	}
-	follow := newFollower(m, t, m.stale(source, t, after))
-	defer follow.close()
+	follow, err := newFollower(m, m.stale(source, t, after), total)
+	if err != nil {
+		return nil, err
+	}
 	m.Progress.rewriting(t.name.String(), total, nil)
 	migrator, err := rewrite.NewMigrator(m.Config, rewrite.MigratorOptions{
 		StallTimeout: m.StallTimeout, MaxOutage: m.MaxOutage,
@@ -115,44 +118,46 @@ func controllerStop(ctx context.Context, claim rewrite.Condition, err error) (*S
 	return stop, err
 }
 
-// follower walks along the stale objects as the controller rewrites them, because the controller itself says nothing
-// while it works. It goes in key order, as the controller does.
+// follower watches a sample of the stale objects, because the controller itself says nothing while it works. The sample
+// is spread evenly over all of them, as the controller takes them in an order of its own.
 type follower struct {
 	m       *migration
-	next    func() (audit.Suspect, error, bool)
-	stop    func()
-	waiting *audit.Suspect
-	done    int64
+	total   int64
+	sample  int64
+	waiting []audit.Suspect // of the sample, still as they were
 }
 
-func newFollower(m *migration, t target, stale iter.Seq2[audit.Suspect, error]) *follower {
-	f := &follower{m: m}
-	f.next, f.stop = iter.Pull2(stale)
-	return f
-}
-
-func (f *follower) close() { f.stop() }
-
-// advance goes past the objects that are no longer as they were and tells whether there was any.
-func (f *follower) advance(ctx context.Context) bool {
-	moved := false
-	for range looksPerPoll {
-		if f.waiting == nil {
-			s, err, ok := f.next()
-			if !ok || err != nil {
-				return moved
-			}
-			f.waiting = &s
+func newFollower(m *migration, stale iter.Seq2[audit.Suspect, error], total int64) (*follower, error) {
+	f := &follower{m: m, total: total}
+	stride := max(1, total/sampleSize)
+	var i int64
+	for s, err := range stale {
+		if err != nil {
+			return nil, err
 		}
-		kv, found, err := f.m.Store.Look(ctx, f.waiting.Key)
-		if err != nil || (found && kv.ModRevision == f.waiting.ModRevision) {
-			break
+		if i%stride == 0 {
+			f.waiting = append(f.waiting, s)
 		}
-		f.waiting, moved = nil, true
-		f.done++
+		i++
 	}
-	f.m.Progress.done(f.done)
-	return moved
+	f.sample = int64(len(f.waiting))
+	return f, nil
+}
+
+// advance drops what is no longer as it was from the sample and tells whether there was any.
+func (f *follower) advance(ctx context.Context) bool {
+	before := len(f.waiting)
+	lost := false // an etcd that does not answer is not asked for all of them
+	f.waiting = slices.DeleteFunc(f.waiting, func(s audit.Suspect) bool {
+		if lost {
+			return false
+		}
+		kv, found, err := f.m.Store.Look(ctx, s.Key)
+		lost = err != nil
+		return !lost && (!found || kv.ModRevision != s.ModRevision)
+	})
+	f.m.Progress.done(f.total * (f.sample - int64(len(f.waiting))) / max(1, f.sample))
+	return len(f.waiting) < before
 }
 
 // countInEtcd tells what became of each stale object by walking along the list and a new scan, both in key order.
