@@ -96,6 +96,19 @@ func TestMigrateAnotherClustersEtcd(t *testing.T) {
 			wantSameSecrets(t, contents, mine.secrets(t))
 		})
 	}
+	// Nothing is written by either of these, but what they said would be about two clusters.
+	for name, flags := range map[string][]string{
+		"dry run on the server":  {"--dry-run=server"},
+		"the in-tree controller": {"--backend", "svm", "--yes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"migrate", "secrets", "--to", "aescbc:key2", "--kubeconfig", mine.variable("KUBECONFIG"), "--prefix", secretsDir + "far"}
+			result := other.svmctl(t, append(args, flags...)...)
+			result.wantCode(t, 1)
+			result.wantError(t, "etcd", "same control plane")
+			mine.wantNoMigrations(t)
+		})
+	}
 }
 
 // advance moves etcd's revision on and leaves nothing behind.

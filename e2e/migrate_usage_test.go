@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"context"
 	"maps"
+	"strings"
 	"testing"
 )
 
@@ -72,6 +74,22 @@ func TestMigrateUsage(t *testing.T) {
 		result := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--dry-run=server")
 		result.wantCode(t, 0)
 		result.wantStdout(t, "40 of 40 objects accepted", "nothing was written")
+	})
+
+	t.Run("an expectation of what is not migrated", func(t *testing.T) {
+		result := p.svmctl(t, "migrate", "secrets", "--expect", "secrets=aescbc:key1", "--expect", "configmaps=aescbc:key9", "--yes")
+		result.wantCode(t, 2)
+		result.wantError(t, "configmaps", "name every RESOURCE")
+	})
+	t.Run("what no API serves is under another key", func(t *testing.T) {
+		const unknown = "/registry/newthings/default/x"
+		if _, err := p.etcd.Put(t.Context(), unknown, "k8s:enc:aescbc:v1:key0:"+strings.Repeat("x", 32)); err != nil {
+			t.Fatal(err)
+		}
+		defer p.etcd.Delete(context.WithoutCancel(t.Context()), unknown)
+		result := p.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--dry-run")
+		result.wantCode(t, 0)
+		result.wantStdout(t, "other resources under key0: 1")
 	})
 
 	t.Run("no right to patch", func(t *testing.T) {

@@ -195,3 +195,15 @@ func TestConfirmEmptyIsAskedOfWhatIsEmpty(t *testing.T) {
 		}
 	}
 }
+
+// The API speaks of now. What an older revision held is not for it to say.
+func TestConfirmEmptyIsNotAskedOfThePast(t *testing.T) {
+	server := startWith(t, map[string]string{"/registry/configmaps/ns/a": aescbc("key2")})
+	past := server.Revision(t)
+	req := request(t, open(t, server), "secrets=aescbc:key1")
+	req.Revision = past
+	req.ConfirmEmpty = func(context.Context, verify.Resource) bool { return true }
+	if report := run(t, req); report.Verdict != verify.Indeterminate {
+		t.Errorf("the verdict on revision %d is %v", past, report.Verdict)
+	}
+}
