@@ -75,7 +75,7 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	if err != nil {
 		return err
 	}
-	r.Scope = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}
+	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
 	progress := req.Progress
 	if progress == nil {
 		progress = new(etcdscan.Progress)

@@ -31,6 +31,7 @@ type Report struct {
 	Expectations []Expectation  `json:"expectations"`
 	Groups       []Group        `json:"groups"`
 	FindingCount int64          `json:"findingCount"`
+	Roots        []string       `json:"-"` // storage roots by which the keys were named; one may lie within another
 	Unsupported  bool           `json:"-"` // the store was recognised as one that cannot be read yet
 
 	expectations verify.Expectations

@@ -85,6 +85,18 @@ func TestNothingIsWrittenThatNobodyAgreedTo(t *testing.T) {
 	}
 }
 
+// A root within a root is judged by the first look and has to be by the last.
+func TestTheLastLookCoversWhatTheFirstJudged(t *testing.T) {
+	server := etcdtest.Start(t)
+	server.Put(t, secretKey+"a", under("key2"))
+	server.Put(t, "/registry/tenant-a/secrets/ns/a", under("key2"))
+	server.Put(t, "/registry/tenant-a/secrets/ns/b", "garbage")
+	report := run(t, request(t, openStore(t, server)))
+	if report.Verdict != verify.Indeterminate || report.After.Totals.Keys != 3 {
+		t.Errorf("%v of %d keys under %q", report.Verdict, report.After.Totals.Keys, report.After.Scope.Prefixes)
+	}
+}
+
 // cutShort is a store that loses its revision under way, at every attempt.
 type cutShort struct{ *live.Store }
 

@@ -90,8 +90,7 @@ func (m *migration) targetPrefixes() []string {
 		return before.Scope.Prefixes
 	}
 	var prefixes []string
-	for _, scope := range before.Scope.Prefixes {
-		root := strings.TrimSuffix(scope, "/")
+	for _, root := range before.Roots {
 		for _, t := range m.targets {
 			prefixes = append(prefixes, root+"/"+key.DirIn(root, t.name.Group, t.name.Name))
 		}
@@ -134,6 +133,9 @@ func (m *migration) noElsewhere() {
 // names no KEK, so that nothing can be told to be under the same.
 func (m *migration) isTarget(g audit.Group) bool {
 	name := verify.Resource{Group: g.Group, Name: g.Resource}
+	if slices.ContainsFunc(m.targets, func(t target) bool { return t.name == name && t.refused != "" }) {
+		return false // it stays where it is
+	}
 	for _, e := range m.Expectations {
 		if e.Resource == name && g.Resource != "" {
 			return true
