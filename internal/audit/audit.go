@@ -31,7 +31,7 @@ type Request struct {
 	Expectations verify.Expectations
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
-	Also         etcdscan.Sink // takes every record as well; may be nil
+	Also         etcdscan.Sink // takes every record as well, and payloads if it is an Examiner; may be nil
 	Version      string        // of svmctl
 	Now          func() time.Time
 	Progress     *etcdscan.Progress
@@ -43,6 +43,7 @@ type suspect struct {
 	Key         string
 	ModRevision int64
 	Size        int64
+	Terminating bool
 }
 
 // Run takes the look. An error means that no report could be made. The caller closes the report.
@@ -167,7 +168,15 @@ func (c *collector) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
 	if i < 0 {
 		return nil
 	}
-	return c.suspects.Add(suspect{Entry: i, Key: r.Key, ModRevision: r.ModRevision, Size: r.Size})
+	return c.suspects.Add(suspect{Entry: i, Key: r.Key, ModRevision: r.ModRevision, Size: r.Size, Terminating: r.Terminating})
+}
+
+// Examine hands payloads on to whoever asked for them; the collector itself has no use for them.
+func (c *collector) Examine(r *etcdscan.Record, payload []byte) error {
+	if examiner, ok := c.also.(etcdscan.Examiner); ok {
+		return examiner.Examine(r, payload)
+	}
+	return nil
 }
 
 // finish fills in everything that follows from the scan.

@@ -127,6 +127,7 @@ type Suspect struct {
 	Object      key.Object
 	ModRevision int64
 	Size        int64 // bytes of the value
+	Terminating bool  // deleted, and kept by its finalizers; only known of plaintext
 	Entry       *etcdscan.Entry
 	Faults      []verify.Fault
 }
@@ -147,7 +148,7 @@ func (r *Report) Suspects() iter.Seq2[Suspect, error] {
 			if len(faults) == 0 {
 				continue
 			}
-			s := Suspect{Key: item.Key, Object: key.Parse(e.Root, item.Key), ModRevision: item.ModRevision, Size: item.Size, Entry: e, Faults: faults}
+			s := Suspect{Key: item.Key, Object: key.Parse(e.Root, item.Key), ModRevision: item.ModRevision, Size: item.Size, Terminating: item.Terminating, Entry: e, Faults: faults}
 			if !yield(s, nil) {
 				return
 			}

@@ -37,12 +37,14 @@ type Record struct {
 	Fault  Fault
 	Note   string // fixed text
 
+	Terminating bool // deleted, and kept by its finalizers; only known of plaintext
+
 	CreateRevision, ModRevision, Version, Lease int64
 	Size                                        int64 // bytes of the value
 }
 
-// classify reads one key and its value.
-func classify(root string, kv *KeyValue, census *atrest.Census) Record {
+// classify reads one key and its value, and hands back the payload where it is that of an object.
+func classify(root string, kv *KeyValue, census *atrest.Census) (Record, []byte) {
 	r := Record{
 		Key: kv.Key, Object: key.Parse(root, kv.Key), Opened: NotTried,
 		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease,
@@ -57,7 +59,7 @@ func classify(root string, kv *KeyValue, census *atrest.Census) Record {
 				r.Stored = header.Type
 			}
 		}
-		return r
+		return r, nil
 	}
 	switch {
 	case len(kv.Value) == 0:
@@ -68,20 +70,22 @@ func classify(root string, kv *KeyValue, census *atrest.Census) Record {
 		r.Fault, r.Opened = Undecodable, Failed
 		r.Note = join(r.Note, value.Fault)
 	case value.Encryption.Provider == atrest.Identity:
-		r.open(value.Payload)
+		if r.open(value.Payload) {
+			return r, value.Payload
+		}
 	}
-	return r
+	return r, nil
 }
 
-// open reads the header of a plaintext payload.
-func (r *Record) open(payload []byte) {
+// open reads the header of a plaintext payload and tells whether it is an object of the API.
+func (r *Record) open(payload []byte) bool {
 	header, err := stored.Parse(payload)
 	if err != nil {
 		r.Fault, r.Opened = Undecodable, Failed
 		r.Note = join(r.Note, err.Error())
-		return
+		return false
 	}
-	r.Stored = header.Type
+	r.Stored, r.Terminating = header.Type, header.Terminating
 	switch {
 	case r.Object.Resource == "":
 	case header.Name == r.Object.Name && header.Namespace == r.Object.Namespace:
@@ -89,6 +93,7 @@ func (r *Record) open(payload []byte) {
 	default:
 		r.Fault, r.Opened = WrongPlace, Failed
 	}
+	return r.Object.Resource != ""
 }
 
 func join(a, b string) string {

@@ -17,6 +17,14 @@ type Sink interface {
 	Take(*Record, *Entry) error
 }
 
+// Examiner is a Sink that looks at plaintext as well. What it keeps must hold no byte of a value.
+type Examiner interface {
+	Sink
+	// Examine is given the payload of each object of the API that is not encrypted, after its Take. The payload is valid
+	// until Examine returns.
+	Examine(r *Record, payload []byte) error
+}
+
 // Result is what a scan saw. It speaks of Pin.Revision alone.
 type Result struct {
 	Pin       Pin
@@ -124,6 +132,7 @@ func (e *sinkError) Error() string { return e.err.Error() }
 func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Result, sink Sink, progress *Progress) error {
 	last := ""
 	var record Record // one for all keys: a sink's argument escapes to the heap
+	examiner, _ := sink.(Examiner)
 	for batch, err := range src.Read(ctx, r, res.Pin.Revision) {
 		if err != nil {
 			return err
@@ -141,8 +150,15 @@ func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Resul
 				return fmt.Errorf("key %q was written at revision %d, after the pinned one", kv.Key, kv.ModRevision)
 			}
 			last = kv.Key
-			record = classify(scope.root(kv.Key), kv, &res.Tally.Census)
+			var payload []byte
+			record, payload = classify(scope.root(kv.Key), kv, &res.Tally.Census)
 			if err := sink.Take(&record, res.Tally.Add(&record)); err != nil {
+				return &sinkError{err}
+			}
+			if examiner == nil || payload == nil {
+				continue
+			}
+			if err := examiner.Examine(&record, payload); err != nil {
 				return &sinkError{err}
 			}
 		}

@@ -94,7 +94,7 @@ func groupOf(r *Record) Group {
 // Inspect reads a single key, outside of any scan. Its key name stays as open as the value alone leaves it; the group has
 // the shortest, which holds no ciphertext.
 func Inspect(root string, kv *KeyValue) Entry {
-	r := classify(root, kv, new(atrest.Census))
+	r, _ := classify(root, kv, new(atrest.Census))
 	e := Entry{Group: groupOf(&r), Ambiguous: len(r.Ends) > 0, Objects: 1, Bytes: r.Size, longest: r.AtRest.Key, ends: r.Ends}
 	if e.Ambiguous {
 		e.AtRest.Key = e.longest[:e.ends[0]]

@@ -27,14 +27,14 @@ func parseCBOR(payload []byte) (Header, error) {
 		APIVersion string `cbor:"apiVersion"`
 		Kind       string `cbor:"kind"`
 		Metadata   struct {
-			Name      string `cbor:"name"`
-			Namespace string `cbor:"namespace"`
-			UID       string `cbor:"uid"`
+			Name              string `cbor:"name"`
+			Namespace         string `cbor:"namespace"`
+			DeletionTimestamp any    `cbor:"deletionTimestamp"`
 		} `cbor:"metadata"`
 	}
 	if cborMode.Unmarshal(payload, &object) != nil {
 		return Header{}, ErrCBOR
 	}
 	t, err := typeNames([]byte(object.APIVersion), []byte(object.Kind))
-	return Header{Type: t, Namespace: object.Metadata.Namespace, Name: object.Metadata.Name, UID: object.Metadata.UID}, err
+	return Header{Type: t, Namespace: object.Metadata.Namespace, Name: object.Metadata.Name, Terminating: object.Metadata.DeletionTimestamp != nil}, err
 }

@@ -21,9 +21,9 @@ type header struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Metadata   struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
-		UID       string `json:"uid"`
+		Name              string `json:"name"`
+		Namespace         string `json:"namespace"`
+		DeletionTimestamp any    `json:"deletionTimestamp"`
 	} `json:"metadata"`
 }
 
@@ -54,7 +54,11 @@ func checkPayload(t *testing.T, payload []byte) {
 			t.Fatal(err)
 		}
 		got := header{APIVersion: h.APIVersion, Kind: h.Kind}
-		got.Metadata.Name, got.Metadata.Namespace, got.Metadata.UID = h.Name, h.Namespace, h.UID
+		got.Metadata.Name, got.Metadata.Namespace = h.Name, h.Namespace
+		if h.Terminating != (want.Metadata.DeletionTimestamp != nil) {
+			t.Fatalf("terminating %v, want %v", h.Terminating, want.Metadata.DeletionTimestamp)
+		}
+		want.Metadata.DeletionTimestamp = nil
 		if got != want {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
@@ -115,7 +119,7 @@ func FuzzParse(f *testing.F) {
 			f.Add(file.read(f))
 		}
 	}
-	f.Add([]byte(`{"apiVersion":"v1","kind":"K","metadata":{"name":"\ud800","uid":null},"a":[1,-0.5e+1,true,[],{}]}`))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"K","metadata":{"name":"\ud800","deletionTimestamp":null},"a":[1,-0.5e+1,true,[],{}]}`))
 	f.Add(encodeCBOR(f))
 	f.Add([]byte("kind: K\napiVersion: v1\nmetadata: {name: n, <<: {namespace: ns}}\n"))
 	f.Add([]byte("{apiVersion: v1, kind: K}"))

@@ -17,16 +17,17 @@ func looksLikeJSON(payload []byte) bool {
 // them (https://github.com/kubernetes-sigs/json). A field that matters here and occurs twice is an error: no encoder writes that.
 func parseJSON(payload []byte) (Header, error) {
 	s := jsonScanner{b: payload}
-	var apiVersion, kind, name, namespace, uid []byte
-	metadata := false
+	var apiVersion, kind, name, namespace []byte
+	metadata, terminating := false, false
 	inMetadata := func(key []byte) bool {
 		switch string(key) {
 		case "name":
 			return s.text(&name)
 		case "namespace":
 			return s.text(&namespace)
-		case "uid":
-			return s.text(&uid)
+		case "deletionTimestamp":
+			terminating = !s.literal("null")
+			return !terminating || s.value(3)
 		}
 		return s.value(3)
 	}
@@ -51,7 +52,7 @@ func parseJSON(payload []byte) (Header, error) {
 		return Header{}, ErrJSON
 	}
 	t, err := typeNames(apiVersion, kind)
-	return Header{Type: t, Namespace: string(namespace), Name: string(name), UID: string(uid)}, err
+	return Header{Type: t, Namespace: string(namespace), Name: string(name), Terminating: terminating}, err
 }
 
 // maxJSONDepth is the nesting that encoding/json allows.

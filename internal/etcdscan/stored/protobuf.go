@@ -16,9 +16,9 @@ const (
 
 	objectMetadata protowire.Number = 1
 
-	metadataName      protowire.Number = 1
-	metadataNamespace protowire.Number = 3
-	metadataUID       protowire.Number = 5
+	metadataName              protowire.Number = 1
+	metadataNamespace         protowire.Number = 3
+	metadataDeletionTimestamp protowire.Number = 9
 )
 
 const contentTypeProtobuf = "application/vnd.kubernetes.protobuf"
@@ -93,7 +93,8 @@ func (h *Header) readObject(object []byte) bool {
 // readMetadata reads an ObjectMeta. Objects that are not stored (reviews, lists) have something else there, so what is no
 // ObjectMeta leaves the names empty, and they are then not those of any key.
 func (h *Header) readMetadata(metadata []byte) {
-	var name, namespace, uid []byte
+	var name, namespace []byte
+	terminating := false
 	for len(metadata) > 0 {
 		number, wire, n := protowire.ConsumeTag(metadata)
 		if n < 0 {
@@ -115,11 +116,11 @@ func (h *Header) readMetadata(metadata []byte) {
 			name = field
 		case metadataNamespace:
 			namespace = field
-		case metadataUID:
-			uid = field
+		case metadataDeletionTimestamp:
+			terminating = true
 		}
 	}
-	h.Name, h.Namespace, h.UID = string(name), string(namespace), string(uid)
+	h.Name, h.Namespace, h.Terminating = string(name), string(namespace), terminating
 }
 
 // bytesField consumes one length-delimited field; n is negative when there is none.

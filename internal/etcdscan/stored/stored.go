@@ -24,11 +24,12 @@ type Type struct {
 	Encoding   Encoding `json:"encoding"`
 }
 
-// Header is the part of an object that says what it is. APIVersion and Kind are well-formed. Namespace, Name and UID are whatever
+// Header is the part of an object that says what it is. APIVersion and Kind are well-formed. Namespace and Name are whatever
 // the payload's metadata says, "" when it says nothing: compare them, and do not show them unless they are what the key says.
 type Header struct {
 	Type
-	Namespace, Name, UID string
+	Namespace, Name string
+	Terminating     bool // deleted, and kept by its finalizers
 }
 
 // Errors of Parse. They are fixed texts: what is wrong with a payload could be any byte of a secret.

@@ -27,7 +27,7 @@ func TestParseKubernetesTestdata(t *testing.T) {
 		}
 		// Every stored kind has ObjectMeta, and these files give every string the name of its field.
 		if stored := f.inTestdata("core.v1.Secret") || f.inTestdata("apps.v1.Deployment") || f.inTestdata("storage.k8s.io.v1.CSINode"); stored &&
-			(h.Name != "nameValue" || h.Namespace != "namespaceValue" || h.UID != "uidValue") {
+			(h.Name != "nameValue" || h.Namespace != "namespaceValue" || !h.Terminating) {
 			t.Errorf("%s: %+v", f.path, h)
 		}
 	}
@@ -127,7 +127,7 @@ func largeSecret(t testing.TB) []byte {
 }
 
 func TestParseCustomResource(t *testing.T) {
-	want := Header{Namespace: "default", Name: "s", UID: "7f3c9a52-0000-4000-8000-000000000001"}
+	want := Header{Namespace: "default", Name: "s"}
 	asJSON, err := json.Marshal(customResource())
 	if err != nil {
 		t.Fatal(err)
@@ -143,8 +143,38 @@ func TestParseCustomResource(t *testing.T) {
 			t.Errorf("%s: %+v, %v", encoding, h, err)
 		}
 	}
+	checkTerminating(t)
 	if payloads[CBOR][3]&0xe0 != 0xa0 || !bytes.Contains(payloads[CBOR], []byte("Dkind")) {
 		t.Errorf("the serializer no longer writes a map with byte-string keys: test that anew")
+	}
+}
+
+// A deletion that finalizers hold up shows in every encoding, and one that is null is none.
+func checkTerminating(t *testing.T) {
+	t.Helper()
+	deleted := customResource()
+	deleted.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
+	for want, object := range map[bool]*unstructured.Unstructured{true: deleted, false: customResource()} {
+		if !want {
+			object.Object["metadata"].(map[string]any)["deletionTimestamp"] = nil
+		}
+		asJSON, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asYAML, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asCBOR bytes.Buffer
+		if err := cbor.NewSerializer(runtime.NewScheme(), runtime.NewScheme()).Encode(object, &asCBOR); err != nil {
+			t.Fatal(err)
+		}
+		for _, payload := range [][]byte{asJSON, asYAML, asCBOR.Bytes()} {
+			if h, err := Parse(payload); err != nil || h.Terminating != want {
+				t.Errorf("%+v, %v, want terminating %v", h, err, want)
+			}
+		}
 	}
 }
 
@@ -165,8 +195,8 @@ func TestParseProtobufUnknown(t *testing.T) {
 		want    Header
 		err     error
 	}{
-		"plain":             {runtime.Unknown{TypeMeta: typeMeta, Raw: raw}, Header{Type{"a.b/v1", "K", Protobuf}, "ns", "n", "u"}, nil},
-		"content type":      {runtime.Unknown{TypeMeta: typeMeta, Raw: raw, ContentType: runtime.ContentTypeProtobuf}, Header{Type{"a.b/v1", "K", Protobuf}, "ns", "n", "u"}, nil},
+		"plain":             {runtime.Unknown{TypeMeta: typeMeta, Raw: raw}, Header{Type{"a.b/v1", "K", Protobuf}, "ns", "n", false}, nil},
+		"content type":      {runtime.Unknown{TypeMeta: typeMeta, Raw: raw, ContentType: runtime.ContentTypeProtobuf}, Header{Type{"a.b/v1", "K", Protobuf}, "ns", "n", false}, nil},
 		"no fields":         {runtime.Unknown{TypeMeta: typeMeta, Raw: []byte{}}, Header{Type: Type{"a.b/v1", "K", Protobuf}}, nil},
 		"JSON inside":       {runtime.Unknown{TypeMeta: typeMeta, Raw: []byte("{}"), ContentType: runtime.ContentTypeJSON}, Header{}, ErrWrapped},
 		"compressed":        {runtime.Unknown{TypeMeta: typeMeta, Raw: raw, ContentEncoding: "gzip"}, Header{}, ErrWrapped},
@@ -224,7 +254,7 @@ func TestParseText(t *testing.T) {
 		`{"apiVersion":"v1","kind":"Secret","a":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`:   {Header{Type: secret}, nil},
 		`{"apiVersion":"v1","kind":"Secret","a":` + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + `}`: {Header{}, ErrJSON},
 
-		"apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  namespace: b\n": {Header{inYAML, "b", "a", ""}, nil},
+		"apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  namespace: b\n": {Header{inYAML, "b", "a", false}, nil},
 		"---\n# comment\ndata: {}\nkind: Secret\napiVersion: v1":               {Header{Type: inYAML}, nil},
 		"data: |\n  ---\n  *x &y\nkind: Secret\napiVersion: v1\n":              {Header{Type: inYAML}, nil},
 		"apiVersion: v1\nkind: Secret\n---\nkind: Other\n":                     {Header{}, ErrYAML},

@@ -30,23 +30,23 @@ func parseYAML(payload []byte) (Header, error) {
 		APIVersion any `yaml:"apiVersion"`
 		Kind       any `yaml:"kind"`
 		Metadata   struct {
-			Name      any `yaml:"name"`
-			Namespace any `yaml:"namespace"`
-			UID       any `yaml:"uid"`
+			Name              any `yaml:"name"`
+			Namespace         any `yaml:"namespace"`
+			DeletionTimestamp any `yaml:"deletionTimestamp"`
 		} `yaml:"metadata"`
 	}
 	if yaml.Unmarshal(payload, &object) != nil {
 		return Header{}, ErrYAML
 	}
-	var texts [5]string
-	for i, v := range []any{object.APIVersion, object.Kind, object.Metadata.Namespace, object.Metadata.Name, object.Metadata.UID} {
+	var texts [4]string
+	for i, v := range []any{object.APIVersion, object.Kind, object.Metadata.Namespace, object.Metadata.Name} {
 		var ok bool
 		if texts[i], ok = v.(string); !ok && v != nil {
 			return Header{}, ErrYAML
 		}
 	}
 	t, err := typeNames([]byte(texts[0]), []byte(texts[1]))
-	return Header{Type: t, Namespace: texts[2], Name: texts[3], UID: texts[4]}, err
+	return Header{Type: t, Namespace: texts[2], Name: texts[3], Terminating: object.Metadata.DeletionTimestamp != nil}, err
 }
 
 // severalDocuments tells whether a document marker stands behind the first line with content. The decoder would read the first
