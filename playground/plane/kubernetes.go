@@ -83,7 +83,7 @@ func (p *Plane) apiserver(executable string) supervisor.Definition {
 	}
 	return supervisor.Definition{
 		Name:      APIServer,
-		Argv:      append(argv, given(p.spec.APIServerArgs)...),
+		Argv:      append(argv, migrationIn(release()).apiserverFlags(given(p.spec.APIServerArgs))...),
 		Env:       environment(further...),
 		LogFile:   p.layout.Log(APIServer),
 		Addresses: []string{address(p.ports.APIServer)},
@@ -107,7 +107,7 @@ func (p *Plane) controllerManager(executable string) supervisor.Definition {
 	}
 	return supervisor.Definition{
 		Name:      ControllerManager,
-		Argv:      append(argv, given(p.spec.ControllerManagerArgs)...),
+		Argv:      append(argv, migrationIn(release()).controllerManagerFlags(given(p.spec.ControllerManagerArgs))...),
 		Env:       environment(),
 		LogFile:   p.layout.Log(ControllerManager),
 		Addresses: []string{address(p.ports.ControllerManager)},
