@@ -191,7 +191,7 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 	r.Scope.Whole = result.Shortfall == nil
 	r.Totals = Totals{Keys: result.Tally.Objects(), Bytes: result.Tally.Bytes()}
 	for _, e := range r.expectations {
-		r.Expectations = append(r.Expectations, Expectation{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From})
+		r.Expectations = append(r.Expectations, Expectation{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From, Reason: e.Declared.Reason})
 	}
 	for _, reason := range reasons {
 		out := Reason{Code: reason.Code, Severity: reason.Severity, Resource: reason.Resource.String(), Expected: reason.Expected,

@@ -77,6 +77,7 @@ type Expectation struct {
 	Value    string      `json:"value"`
 	Version  string      `json:"version"`
 	From     verify.From `json:"from"`
+	Reason   string      `json:"reason"` // what declares the version, where nobody named it
 }
 
 // Reason is one cause, for all the objects it concerns, that keeps the verdict from Complete.

@@ -176,7 +176,7 @@ func (es Expectations) nothingFound(ev Evidence) []Reason {
 			}
 			return Resource{Group: e.Group.Group, Name: e.Resource} == want.Resource
 		})
-		if seen || (want.Resource != AnyResource && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
+		if seen || want.unasked() || (want.Resource != AnyResource && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
 			continue
 		}
 		reasons = append(reasons, Reason{Resource: want.Resource, Whole: true, Fault: Fault{Code: NothingFound, Severity: Warning, Expected: want.Value.String(),

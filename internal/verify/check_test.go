@@ -16,8 +16,9 @@ type judged struct {
 	store    store
 	expect   []string // "secrets=aescbc:key2"; one with a leading "version " is an --expect-version
 	verdict  verify.Verdict
-	reasons  []string // "CODE severity RESOURCE objects"
-	emptyAPI []string // resources that the API confirms to have no objects
+	reasons  []string            // "CODE severity RESOURCE objects"
+	emptyAPI []string            // resources that the API confirms to have no objects
+	declared verify.Expectations // what the API declares
 }
 
 func check(t *testing.T, cases []judged) {
@@ -31,7 +32,7 @@ func check(t *testing.T, cases []judged) {
 			if c.emptyAPI != nil {
 				evidence.ConfirmedEmpty = func(r verify.Resource) bool { return slices.Contains(c.emptyAPI, r.String()) }
 			}
-			expectVerdict(t, parse(t, c.expect), evidence, c.verdict, c.reasons)
+			expectVerdict(t, parse(t, c.expect).With(c.declared), evidence, c.verdict, c.reasons)
 		})
 	}
 }

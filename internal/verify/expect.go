@@ -104,6 +104,7 @@ type Expectation struct {
 	Value    Value  // zero: nothing expected
 	Version  string // apiVersion, such as apps/v1; empty: nothing expected
 	From     From
+	Declared Declared
 }
 
 // Expectations hold at most one Expectation per resource.
@@ -181,6 +182,9 @@ func (es Expectations) For(r Resource) (Expectation, bool) {
 	if own.From == "" {
 		own.From = any.From
 	}
+	if !own.Declared.Asked && !any.Declared.Exhaustive {
+		own.Declared.Asked = any.Declared.Asked // and not answered
+	}
 	own.Resource = r
-	return own, own.Value != (Value{}) || own.Version != ""
+	return own, own.Value != (Value{}) || own.Version != "" || own.Declared.Asked
 }

@@ -1,7 +1,7 @@
 package verify_test
 
 import (
-	"slices"
+	"reflect"
 	"testing"
 
 	"github.com/svmctl/svmctl/internal/verify"
@@ -73,7 +73,7 @@ func TestParseExpectations(t *testing.T) {
 		{Resource: verify.AnyResource, Value: verify.Value{Provider: "encrypted"}, From: verify.FromFlag},
 		{Resource: verify.Resource{Group: "apps", Name: "deployments"}, Version: "apps/v1", From: verify.FromFlag},
 	}
-	if err != nil || !slices.Equal(got, want) {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, arguments := range map[string][2][]string{

@@ -15,7 +15,12 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 	if g.Resource == "" {
 		return append(faults, es.unknownKey(g)...)
 	}
-	e, ok := es.For(Resource{Group: g.Group, Name: g.Resource})
+	resource := Resource{Group: g.Group, Name: g.Resource}
+	if es.orphaned(resource) {
+		faults = append(faults, Fault{Code: OrphanedResource, Severity: Warning, Found: g.Stored.APIVersion,
+			Message: "no API serves this resource: nothing can read its objects or write them again"})
+	}
+	e, ok := es.For(resource)
 	if !ok {
 		return faults
 	}
@@ -50,7 +55,8 @@ func (es Expectations) unknownKey(g etcdscan.Group) []Fault {
 	if err != nil {
 		beside = Resource{}
 	}
-	if _, judged := es.For(beside); !judged || g.Fault != etcdscan.NoFault {
+	_, judged := es.For(beside)
+	if !judged && !(g.Beside == "" && es.exhaustive()) || g.Fault != etcdscan.NoFault {
 		return nil
 	}
 	message := "the key belongs to no resource that svmctl knows: " + g.Note
@@ -67,15 +73,8 @@ func (e Expectation) judge(g etcdscan.Group) []Fault {
 			faults = append(faults, f)
 		}
 	}
-	if e.Version != "" && g.Fault == etcdscan.NoFault {
-		switch {
-		case g.Stored.APIVersion == "":
-			faults = append(faults, Fault{Code: NotOpened, Severity: Warning, Expected: e.Version, Found: Describe(g.AtRest),
-				Message: "the apiVersion of an encrypted value cannot be seen without opening it"})
-		case g.Stored.APIVersion != e.Version:
-			faults = append(faults, Fault{Code: StaleVersion, Severity: Error, Expected: e.Version, Found: g.Stored.APIVersion,
-				Message: "stored at another apiVersion than expected"})
-		}
+	if g.Fault == etcdscan.NoFault {
+		faults = append(faults, e.judgeVersion(g)...)
 	}
 	return faults
 }

@@ -66,6 +66,11 @@ const (
 	Plaintext             Code = "Plaintext"
 	EncryptedUnexpectedly Code = "EncryptedUnexpectedly"
 	StaleVersion          Code = "StaleVersion"
+	UnservedVersion       Code = "UnservedVersion"  // stored at an apiVersion that the API does not serve
+	OrphanedResource      Code = "OrphanedResource" // no API serves the resource
+	UnknownVersion        Code = "UnknownVersion"   // nobody says at which apiVersion the resource should be stored
+	WouldPrune            Code = "WouldPrune"       // a rewrite drops fields that the schema does not know
+	NotConverged          Code = "NotConverged"     // the apiservers do not agree, or not all of them were asked
 	UnknownTransformer    Code = "UnknownTransformer"
 	Undecodable           Code = "Undecodable"
 	Empty                 Code = "Empty"
