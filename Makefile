@@ -3,13 +3,24 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
 
-.PHONY: build playground test lint demo bench fuzz golden clean
+# The playground against other Kubernetes releases than the one that playground/go.mod names.
+MATRIX = bin/playground-1.34 bin/playground-1.36
+
+.PHONY: build playground playground-modfiles $(MATRIX) test lint demo bench fuzz golden clean
 
 build: ## bin/svmctl
 	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/svmctl ./cmd/svmctl
 
 playground: ## bin/playground: a real etcd, kube-apiserver and kube-controller-manager in one binary; takes minutes the first time
 	cd playground && $(GO) build -trimpath -ldflags "-X k8s.io/component-base/version.gitVersion=v1.37.2" -o ../bin/playground .
+
+$(MATRIX): bin/playground-1.%: playground/go-1.%.mod ## the same from the same source, with an older Kubernetes in it
+	cd playground && version=$$($(GO) list -m -modfile=go-1.$*.mod -f '{{.Version}}' k8s.io/kubernetes) && \
+	  $(GO) build -modfile=go-1.$*.mod -trimpath -ldflags "-X k8s.io/component-base/version.gitVersion=$$version" -o ../$@ .
+
+playground-modfiles: ## playground/go-1.34.mod and go-1.36.mod, to be written again whenever playground/go.mod changes
+	sh playground/modfile.sh 1.34.4
+	sh playground/modfile.sh 1.36.3
 
 lint: ## gofmt, go vet and staticcheck over both modules
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
