@@ -52,6 +52,7 @@ The same binary is each of the programs, with all their own flags:
 		newSuperviseCommand(),
 		newDownCommand(),
 		newStatusCommand(),
+		newExecCommand(),
 		newVerbCommand("stop", "Stop one process with SIGTERM and wait until it is gone"),
 		newVerbCommand("kill", "Kill one process with SIGKILL and wait until it is gone"),
 		newVerbCommand("start", "Start one process that does not run"),
@@ -60,6 +61,8 @@ The same binary is each of the programs, with all their own flags:
 		newVerbCommand("resume", "Let a paused process go on with SIGCONT"),
 		newWebhookCommand(),
 		newWebhookConfigCommand(),
+		newConversionCommand(),
+		newConversionCRDCommand(),
 	)
 	return root
 }
