@@ -63,8 +63,28 @@ func (l *losses) add(path string) {
 	l.paths[path] = true
 }
 
+// beyond are the losses that are neither in other nor within one that is.
+func (l losses) beyond(other losses) losses {
+	var out losses
+	for path := range l.paths {
+		if !other.covers(path) {
+			out.add(path)
+		}
+	}
+	return out
+}
+
+func (l losses) covers(path string) bool {
+	for i := range len(path) {
+		if (path[i] == '.' || path[i] == '[') && l.paths[path[:i]] {
+			return true
+		}
+	}
+	return l.paths[path]
+}
+
 // sorted gives the first paths, and how many more there are.
-func (l *losses) sorted() (paths []string, omitted int) {
+func (l losses) sorted() (paths []string, omitted int) {
 	paths = slices.Sorted(maps.Keys(l.paths))
 	if len(paths) > maxPaths {
 		paths, omitted = slices.Clone(paths[:maxPaths]), len(paths)-maxPaths

@@ -36,6 +36,18 @@ type Examination struct {
 	Converted       bool     // a webhook converts it on the way; what that drops cannot be seen here
 	Terminating     bool     // metadata.deletionTimestamp is set
 	ManagedVersions []string // apiVersions in metadata.managedFields whose version the definition does not have, sorted
+
+	lost losses
+}
+
+// Beyond are the paths of e that other does not lose as well: with the examination of the same object by another definition, what
+// this one would lose and that one would not. As Paths they are sorted and at most 32; omitted counts the others. What other
+// says is of no account unless it was Readable.
+func (e Examination) Beyond(other Examination) (paths []string, omitted int) {
+	if !other.Readable {
+		return e.Paths, e.Omitted
+	}
+	return e.lost.beyond(other.lost).sorted()
 }
 
 // Pruner tells what an apiserver would drop of stored objects while it rewrites them. It is safe for concurrent use.
@@ -120,13 +132,12 @@ func (p *Pruner) Examine(payload []byte) (Examination, error) {
 		e.Problem = OtherKind
 		return e, nil
 	}
-	var lost losses
-	if err := p.rewrite(object, &e, &lost); err != nil {
-		e.Problem = Malformed
+	if err := p.rewrite(object, &e); err != nil {
+		e.Problem, e.Converted, e.lost = Malformed, false, losses{}
 		return e, nil
 	}
 	e.Readable = true
-	e.Paths, e.Omitted = lost.sorted()
+	e.Paths, e.Omitted = e.lost.sorted()
 	return e, nil
 }
 
@@ -150,8 +161,8 @@ func (e *Examination) look(object map[string]any, d *Definition) {
 }
 
 // rewrite sends an object through the versions that a patch would bring it through.
-func (p *Pruner) rewrite(object map[string]any, e *Examination, lost *losses) error {
-	if err := p.coerce(object, e.Version, true, lost); err != nil {
+func (p *Pruner) rewrite(object map[string]any, e *Examination) error {
+	if err := p.coerce(object, e.Version, true, &e.lost); err != nil {
 		return err
 	}
 	at := e.Version
@@ -159,7 +170,7 @@ func (p *Pruner) rewrite(object map[string]any, e *Examination, lost *losses) er
 		if next == at {
 			// The way from etcd ends in a conversion, even to the same version, and that forgives less.
 			if i == 0 && p.embeds[at] {
-				if err := p.coerce(object, at, false, lost); err != nil {
+				if err := p.coerce(object, at, false, &e.lost); err != nil {
 					return err
 				}
 			}
@@ -169,7 +180,7 @@ func (p *Pruner) rewrite(object map[string]any, e *Examination, lost *losses) er
 			e.Converted = true
 			return nil
 		}
-		if err := p.coerce(object, next, false, lost); err != nil {
+		if err := p.coerce(object, next, false, &e.lost); err != nil {
 			return err
 		}
 		at = next
