@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/svmctl/svmctl/playground/netns"
 	"github.com/svmctl/svmctl/playground/plane"
 )
 
@@ -24,17 +26,28 @@ type report struct {
 	Error string `json:"error,omitempty"`
 }
 
-// newSuperviseCommand is what `up --detach` leaves in the background.
+// newSuperviseCommand is what `up --detach` leaves in the background, and what `up` becomes
+// when the plane has a network namespace of its own.
 func newSuperviseCommand() *cobra.Command {
 	var (
-		dir     string
-		timeout time.Duration
+		dir        string
+		timeout    time.Duration
+		foreground bool
 	)
 	cmd := &cobra.Command{
 		Use:    "supervise",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if foreground {
+				layout, err := layoutOf(dir)
+				if err != nil {
+					return err
+				}
+				return supervise(cmd.Context(), layout, timeout, func() error {
+					return printExports(cmd, layout)
+				})
+			}
 			// The processes must not inherit it: the parent waits for its end.
 			syscall.CloseOnExec(reportFD)
 			parent := os.NewFile(reportFD, "report")
@@ -57,12 +70,25 @@ func newSuperviseCommand() *cobra.Command {
 	}
 	addDirFlag(cmd, &dir)
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long the plane may take to become ready")
+	cmd.Flags().BoolVar(&foreground, "foreground", false, "print what to export on stdout instead of reporting to a parent")
 	return cmd
 }
 
+// superviseApart has this process become a supervisor in a network namespace of its own. It
+// returns only when it could not.
+func superviseApart(layout plane.Layout, limit time.Duration) error {
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the playground's own binary: %w", err)
+	}
+	argv := []string{executable, "supervise", "--foreground", "--dir=" + layout.Dir, "--timeout=" + limit.String()}
+	return netns.ExecNew(executable, argv, os.Environ())
+}
+
 // superviseDetached starts a supervisor in a session of its own and returns when the plane is
-// ready. When ctx ends before, the supervisor is stopped, and all processes with it.
-func superviseDetached(ctx context.Context, layout plane.Layout, limit time.Duration) error {
+// ready. Apart, it does so in a network namespace of its own. When ctx ends before, the supervisor
+// is stopped, and all processes with it.
+func superviseDetached(ctx context.Context, layout plane.Layout, limit time.Duration, apart bool) error {
 	executable, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding the playground's own binary: %w", err)
@@ -82,8 +108,14 @@ func superviseDetached(ctx context.Context, layout plane.Layout, limit time.Dura
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{writer}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if apart {
+		netns.New(cmd)
+	}
 	err = cmd.Start()
 	writer.Close()
+	if apart && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("starting supervisor in a network namespace of its own, which only root may: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("starting supervisor: %w", err)
 	}

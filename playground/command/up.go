@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/svmctl/svmctl/playground/netns"
 	"github.com/svmctl/svmctl/playground/plane"
 	"github.com/svmctl/svmctl/playground/supervisor"
 )
@@ -28,6 +28,11 @@ func newUpCommand() *cobra.Command {
 		Long: `Start etcd, kube-apiserver and kube-controller-manager on 127.0.0.1 and print what to
 export to use them; DIR/env holds the same, to be sourced in a shell.
 
+With --apiservers 3 there are two apiservers more, each with a hostname, and so an identity
+lease, of its own: kube-apiserver-2 and kube-apiserver-3 after the names of their processes.
+With --netns everything runs in a network namespace that has no name, no way out, and no
+address on the machine: 'playground exec' runs a command in it.
+
 It stays in the foreground until Ctrl-C or SIGTERM, and then stops everything. With --detach
 it returns once the plane is ready; 'playground down' stops it.
 
@@ -40,14 +45,18 @@ name; an empty one, as --apiserver-arg=, takes it back.`,
 			if err != nil {
 				return err
 			}
-			if err := choose(layout, flagged, cmd.Flags().Changed); err != nil {
+			spec, err := choose(layout, flagged, cmd.Flags().Changed)
+			if err != nil {
 				return err
 			}
 			if detach {
-				if err := superviseDetached(cmd.Context(), layout, timeout); err != nil {
+				if err := superviseDetached(cmd.Context(), layout, timeout, spec.NetNS); err != nil {
 					return err
 				}
 				return printExports(cmd, layout)
+			}
+			if spec.NetNS {
+				return superviseApart(layout, timeout)
 			}
 			return supervise(cmd.Context(), layout, timeout, func() error {
 				return printExports(cmd, layout)
@@ -61,14 +70,14 @@ name; an empty one, as --apiserver-arg=, takes it back.`,
 	return cmd
 }
 
-// choose writes the settings of the plane: the ones it had, under the flags that were given.
-func choose(layout plane.Layout, flagged plane.Spec, given func(string) bool) error {
+// choose writes and returns the settings of the plane: the ones it had, under the flags that were given.
+func choose(layout plane.Layout, flagged plane.Spec, given func(string) bool) (plane.Spec, error) {
 	if err := layout.Create(); err != nil {
-		return err
+		return plane.Spec{}, err
 	}
 	lock, err := acquire(layout)
 	if err != nil {
-		return err
+		return plane.Spec{}, err
 	}
 	defer lock.Release()
 	state, err := plane.LoadState(layout)
@@ -76,23 +85,17 @@ func choose(layout plane.Layout, flagged plane.Spec, given func(string) bool) er
 	case errors.Is(err, fs.ErrNotExist):
 		state.Spec = flagged
 	case err != nil:
-		return err
+		return plane.Spec{}, err
 	default:
 		state.Spec.Overlay(flagged, given)
 	}
-	if path := state.Spec.EncryptionProviderConfig; path != "" {
-		// The apiserver runs in the directory of whoever called `up`, which may be another one next time.
-		if state.Spec.EncryptionProviderConfig, err = filepath.Abs(path); err != nil {
-			return fmt.Errorf("resolving %s: %w", path, err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("reading the EncryptionConfiguration: %w", err)
-		}
+	if err := state.Spec.ResolveEncryption(); err != nil {
+		return plane.Spec{}, err
 	}
 	if err := state.Spec.Validate(); err != nil {
-		return err
+		return plane.Spec{}, err
 	}
-	return state.Save(layout)
+	return state.Spec, state.Save(layout)
 }
 
 // supervise runs the plane until ctx ends or somebody asks for its end. It calls ready
@@ -106,6 +109,11 @@ func supervise(ctx context.Context, layout plane.Layout, limit time.Duration, re
 	state, err := plane.LoadState(layout)
 	if err != nil {
 		return err
+	}
+	if state.Spec.NetNS {
+		if err := netns.SetUp(state.Spec.Addresses()); err != nil {
+			return err
+		}
 	}
 	p, err := plane.Prepare(layout, &state)
 	if err != nil {

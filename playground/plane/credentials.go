@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/svmctl/svmctl/playground/pki"
 )
@@ -42,7 +38,7 @@ type certificates struct {
 
 // issue makes what is missing. The webhook's certificate is issued with the rest because the
 // authority's key is at hand here; its server is a process that others start.
-func issue(layout Layout) (certificates, error) {
+func issue(layout Layout, spec Spec) (certificates, error) {
 	etcdCA, err := pki.OpenAuthority(layout.PKI(), "etcd-ca")
 	if err != nil {
 		return certificates{}, err
@@ -53,6 +49,16 @@ func issue(layout Layout) (certificates, error) {
 	}
 	certs := certificates{ca: ca.CertFile, etcdCA: etcdCA.CertFile}
 	loopback := []string{"127.0.0.1", "::1", "localhost"}
+	apiserver := pki.Leaf{Name: "apiserver", CommonName: "kube-apiserver", Hosts: append([]string{
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", serviceIP,
+	}, loopback...)}
+	if spec.NetNS {
+		// A certificate of its own: a directory that held a plane before has one without these addresses.
+		apiserver.Name = "apiserver-netns"
+		for index := range maxAPIServers {
+			apiserver.Hosts = append(apiserver.Hosts, namespaceAddress(index))
+		}
+	}
 	var webhook pki.Files
 	for _, wanted := range []struct {
 		files     *pki.Files
@@ -64,9 +70,7 @@ func issue(layout Layout) (certificates, error) {
 		// everybody else one that etcd does not know, so that they have to give a password.
 		{&certs.apiserverEtcdClient, etcdCA, pki.Leaf{Name: "apiserver-etcd-client", CommonName: "root"}},
 		{&certs.etcdClient, etcdCA, pki.Leaf{Name: "etcd-client", CommonName: "etcd-client"}},
-		{&certs.apiserver, ca, pki.Leaf{Name: "apiserver", CommonName: "kube-apiserver", Hosts: append([]string{
-			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", serviceIP,
-		}, loopback...)}},
+		{&certs.apiserver, ca, apiserver},
 		{&certs.controllerManager, ca, pki.Leaf{Name: "kube-controller-manager", CommonName: "kube-controller-manager", Hosts: loopback}},
 		{&webhook, ca, pki.Leaf{Name: "webhook", CommonName: "webhook", Hosts: loopback}},
 	} {
@@ -126,39 +130,4 @@ func readTokens(path string) (map[string]string, error) {
 		}
 	}
 	return tokens, nil
-}
-
-// writeKubeconfigs writes one file per user.
-func writeKubeconfigs(layout Layout, server, ca string, tokens map[string]string, users []User) error {
-	bundle, err := os.ReadFile(ca)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", ca, err)
-	}
-	files := map[string]string{
-		adminUser:             layout.Kubeconfig(),
-		controllerManagerUser: layout.controllerManagerKubeconfig(),
-	}
-	for _, user := range users {
-		files[user.Name] = layout.UserKubeconfig(user.Name)
-	}
-	for user, path := range files {
-		config := clientcmdapi.NewConfig()
-		config.Clusters["playground"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: bundle}
-		config.AuthInfos[user] = &clientcmdapi.AuthInfo{Token: tokens[user]}
-		config.Contexts["playground"] = &clientcmdapi.Context{Cluster: "playground", AuthInfo: user}
-		config.CurrentContext = "playground"
-		data, err := clientcmd.Write(*config)
-		if err != nil {
-			return fmt.Errorf("encoding kubeconfig of %s: %w", user, err)
-		}
-		if err := writeFile(path, data, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// controllerManagerKubeconfig lies apart from the users' files.
-func (l Layout) controllerManagerKubeconfig() string {
-	return filepath.Join(l.PKI(), "kube-controller-manager.kubeconfig")
 }

@@ -59,7 +59,7 @@ func (p *Plane) etcd(executable string) supervisor.Definition {
 	return supervisor.Definition{
 		Name:      Etcd,
 		Argv:      append(argv, given(p.spec.EtcdArgs)...),
-		Env:       environment(),
+		Env:       p.environment(),
 		LogFile:   p.layout.Log(Etcd),
 		Addresses: []string{address(p.ports.Etcd), address(p.ports.EtcdPeer)},
 		Ready:     p.etcdReady,

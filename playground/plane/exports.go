@@ -9,6 +9,10 @@ import (
 // What this plane does not have is unset, lest it come from another one.
 func (p *Plane) Exports() string {
 	certs := p.certificates
+	var servers []string
+	for _, one := range p.apiservers() {
+		servers = append(servers, one.server())
+	}
 	variables := [][2]string{
 		{"PLAYGROUND_DIR", p.layout.Dir},
 		{"ETCDCTL_ENDPOINTS", p.etcdURL(p.ports.Etcd)},
@@ -16,13 +20,14 @@ func (p *Plane) Exports() string {
 		{"ETCDCTL_CERT", certs.etcdClient.Cert},
 		{"ETCDCTL_KEY", certs.etcdClient.Key},
 		{"KUBECONFIG", p.layout.Kubeconfig()},
+		{"PLAYGROUND_APISERVERS", strings.Join(servers, ",")},
 	}
 	var out strings.Builder
 	for _, variable := range variables {
 		name, value := variable[0], variable[1]
 		switch {
 		case p.spec.NoEtcdTLS && (name == "ETCDCTL_CACERT" || name == "ETCDCTL_CERT" || name == "ETCDCTL_KEY"),
-			p.spec.EtcdOnly && name == "KUBECONFIG":
+			p.spec.EtcdOnly && (name == "KUBECONFIG" || name == "PLAYGROUND_APISERVERS"):
 			fmt.Fprintf(&out, "unset %s\n", name)
 		default:
 			fmt.Fprintf(&out, "export %s=%s\n", name, quote(value))
@@ -40,9 +45,17 @@ func (p *Plane) Exports() string {
 // quote leaves plain words as they are.
 func quote(value string) string {
 	if !strings.ContainsFunc(value, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._:-", r)
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._:,-", r)
 	}) {
 		return value
 	}
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+}
+
+// unquote takes back what quote did.
+func unquote(value string) string {
+	if !strings.HasPrefix(value, "'") {
+		return value
+	}
+	return strings.ReplaceAll(value[1:len(value)-1], `'\''`, "'")
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,13 +33,13 @@ rules:
 - level: Metadata
 `
 
-func (p *Plane) apiserver(executable string) supervisor.Definition {
+func (p *Plane) apiserver(executable string, a apiserver) supervisor.Definition {
 	certs := p.certificates
 	argv := []string{
 		executable, APIServer,
-		"--bind-address=127.0.0.1",
-		"--secure-port=" + strconv.Itoa(p.ports.APIServer),
-		"--advertise-address=" + advertiseAddress(),
+		"--bind-address=" + a.ip,
+		"--secure-port=" + strconv.Itoa(a.port),
+		"--advertise-address=" + a.advertise,
 		"--etcd-servers=" + p.etcdURL(p.ports.Etcd),
 		"--etcd-prefix=" + p.spec.EtcdPrefix,
 		"--tls-cert-file=" + certs.apiserver.Cert,
@@ -64,10 +63,13 @@ func (p *Plane) apiserver(executable string) supervisor.Definition {
 			"--etcd-keyfile="+certs.apiserverEtcdClient.Key,
 		)
 	}
+	if !a.announced {
+		argv = append(argv, "--endpoint-reconciler-type=none")
+	}
 	var further []string
-	if p.spec.EncryptionProviderConfig != "" {
+	if a.encryption != "" {
 		argv = append(argv,
-			"--encryption-provider-config="+p.spec.EncryptionProviderConfig,
+			"--encryption-provider-config="+a.encryption,
 			"--encryption-provider-config-automatic-reload=true",
 		)
 		if p.spec.EncryptionReloadInterval > 0 {
@@ -77,17 +79,20 @@ func (p *Plane) apiserver(executable string) supervisor.Definition {
 	if p.spec.AuditLog {
 		argv = append(argv,
 			"--audit-policy-file="+p.layout.auditPolicy(),
-			"--audit-log-path="+p.layout.auditLog(),
+			"--audit-log-path="+p.layout.auditLog(a.name),
 			"--audit-log-format=json",
 		)
 	}
 	return supervisor.Definition{
-		Name:      APIServer,
+		Name:      a.name,
+		Hostname:  a.hostname,
 		Argv:      append(argv, migrationIn(release()).apiserverFlags(given(p.spec.APIServerArgs))...),
-		Env:       environment(further...),
-		LogFile:   p.layout.Log(APIServer),
-		Addresses: []string{address(p.ports.APIServer)},
-		Ready:     p.apiserverReady,
+		Env:       p.environment(further...),
+		LogFile:   p.layout.Log(a.name),
+		Addresses: []string{a.address()},
+		Ready: func(ctx context.Context) error {
+			return p.apiserverReady(ctx, a)
+		},
 	}
 }
 
@@ -108,19 +113,19 @@ func (p *Plane) controllerManager(executable string) supervisor.Definition {
 	return supervisor.Definition{
 		Name:      ControllerManager,
 		Argv:      append(argv, migrationIn(release()).controllerManagerFlags(given(p.spec.ControllerManagerArgs))...),
-		Env:       environment(),
+		Env:       p.environment(),
 		LogFile:   p.layout.Log(ControllerManager),
 		Addresses: []string{address(p.ports.ControllerManager)},
 		Ready: func(ctx context.Context) error {
-			return p.probe(ctx, p.ports.ControllerManager, "/healthz")
+			return p.probe(ctx, address(p.ports.ControllerManager), "/healthz")
 		},
 	}
 }
 
 // apiserverReady wants more than /readyz: the namespace default, which is made in the
 // background, and the roles that every cluster starts with.
-func (p *Plane) apiserverReady(ctx context.Context) error {
-	return p.probe(ctx, p.ports.APIServer,
+func (p *Plane) apiserverReady(ctx context.Context, a apiserver) error {
+	return p.probe(ctx, a.address(),
 		"/readyz",
 		"/api/v1/namespaces/default",
 		"/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
@@ -128,7 +133,7 @@ func (p *Plane) apiserverReady(ctx context.Context) error {
 }
 
 // probe wants 200 from each path, asked as admin.
-func (p *Plane) probe(ctx context.Context, port int, paths ...string) error {
+func (p *Plane) probe(ctx context.Context, address string, paths ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	roots, err := certPool(p.certificates.ca)
@@ -138,7 +143,7 @@ func (p *Plane) probe(ctx context.Context, port int, paths ...string) error {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	defer transport.CloseIdleConnections()
 	for _, path := range paths {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address(port)+path, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, nil)
 		if err != nil {
 			return err
 		}
@@ -171,23 +176,4 @@ func complaint(body []byte) string {
 		return strings.TrimSpace(string(body))
 	}
 	return strings.Join(failed, ", ")
-}
-
-func (p *Plane) server() string {
-	return "https://" + address(p.ports.APIServer)
-}
-
-// advertiseAddress is what the apiserver writes in the EndpointSlice of the service kubernetes,
-// which must not be a loopback address. Nobody listens there. A machine without a network gets
-// one of the addresses reserved for documentation.
-func advertiseAddress() string {
-	addresses, err := net.InterfaceAddrs()
-	if err == nil {
-		for _, a := range addresses {
-			if network, ok := a.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
-				return network.IP.String()
-			}
-		}
-	}
-	return "192.0.2.1"
 }

@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
+
+// apiserverUser begins the names that no user may have, for the sake of APIServerKubeconfig.
+const apiserverUser = "apiserver-"
 
 // Layout names the files of a plane under one directory.
 type Layout struct {
@@ -49,6 +53,11 @@ func (l Layout) Kubeconfig() string { return l.path("kubeconfig") }
 // UserKubeconfig is that of a user given with --user.
 func (l Layout) UserKubeconfig(name string) string { return l.path("kubeconfig-" + name) }
 
+// APIServerKubeconfig is the admin's with one of several apiservers, counted from 1.
+func (l Layout) APIServerKubeconfig(number int) string {
+	return l.UserKubeconfig(apiserverUser + strconv.Itoa(number))
+}
+
 // EtcdPassword is the file with the password of an etcd user.
 func (l Layout) EtcdPassword(user string) string { return l.path("etcd-" + user + "-password") }
 
@@ -65,8 +74,15 @@ func (l Layout) etcdData() string    { return l.path("etcd") }
 func (l Layout) state() string       { return l.path("state.json") }
 func (l Layout) socket() string      { return l.path("control.sock") }
 func (l Layout) tokens() string      { return l.path("tokens.csv") }
-func (l Layout) auditLog() string    { return l.path("audit.log") }
 func (l Layout) auditPolicy() string { return l.path("audit-policy.yaml") }
+
+// auditLog is that of an apiserver: audit.log of the first.
+func (l Layout) auditLog(process string) string {
+	if process == APIServer {
+		return l.path("audit.log")
+	}
+	return l.path("audit-" + process + ".log")
+}
 
 func (l Layout) path(name string) string { return filepath.Join(l.Dir, name) }
 

@@ -1,9 +1,6 @@
 package plane
 
 import (
-	"os"
-	"strings"
-
 	"github.com/svmctl/svmctl/playground/supervisor"
 )
 
@@ -30,12 +27,16 @@ func Prepare(layout Layout, state *State) (*Plane, error) {
 	if err := layout.Create(); err != nil {
 		return nil, err
 	}
-	ports, err := state.Ports.choose()
+	further := 0
+	if !state.Spec.NetNS {
+		further = max(0, state.Spec.apiservers()-1)
+	}
+	ports, err := state.Ports.choose(further)
 	if err != nil {
 		return nil, err
 	}
 	state.Ports = ports
-	certs, err := issue(layout)
+	certs, err := issue(layout, state.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func Prepare(layout Layout, state *State) (*Plane, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := writeKubeconfigs(layout, p.server(), certs.ca, p.tokens, p.spec.Users); err != nil {
+		if err := p.writeKubeconfigs(); err != nil {
 			return nil, err
 		}
 		if err := writeFile(layout.auditPolicy(), []byte(auditPolicy), 0o600); err != nil {
@@ -70,22 +71,19 @@ func (p *Plane) Definitions(executable string) []supervisor.Definition {
 	if p.spec.EtcdOnly {
 		return definitions
 	}
-	definitions = append(definitions, p.apiserver(executable))
+	apiservers := p.apiservers()
+	for index, one := range apiservers {
+		definition := p.apiserver(executable, one)
+		// The first one makes what every cluster starts with; the others need not race it for that.
+		definition.Together = index > 1
+		definitions = append(definitions, definition)
+	}
 	if p.spec.WithoutControllerManager {
 		return definitions
 	}
-	return append(definitions, p.controllerManager(executable))
-}
-
-// environment is that of the playground without what etcd would take as its flags.
-func environment(further ...string) []string {
-	var env []string
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "ETCD_") {
-			env = append(env, variable)
-		}
-	}
-	return append(env, further...)
+	controllers := p.controllerManager(executable)
+	controllers.Together = len(apiservers) > 1
+	return append(definitions, controllers)
 }
 
 // given leaves out the empty strings by which a flag like --etcd-arg= takes back earlier ones.

@@ -159,7 +159,7 @@ func TestTakenPortIsReplaced(t *testing.T) {
 	}
 	defer listener.Close()
 	taken := listener.Addr().(*net.TCPAddr).Port
-	ports, err := Ports{Etcd: taken, EtcdPeer: taken}.choose()
+	ports, err := Ports{Etcd: taken, EtcdPeer: taken}.choose(0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (c *child) start(ctx, life context.Context) (*run, error) {
 	cmd := exec.Command(c.definition.Argv[0], c.definition.Argv[1:]...)
 	cmd.Env = c.definition.Env
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := c.starter.start(cmd); err != nil {
+	if err := c.starter.start(cmd, c.definition.Hostname); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", c.definition.Name, err)
 	}
 	r := &run{

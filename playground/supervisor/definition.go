@@ -10,6 +10,12 @@ import (
 // Definition says how a process is started and when it counts as up.
 type Definition struct {
 	Name string
+	// Hostname, if set, is that of the process and of no other, which takes a UTS namespace of
+	// its own and the right to make one. Empty is the machine's.
+	Hostname string
+	// Together has a supervisor that starts all processes start this one along with the one
+	// before, without waiting for that to become ready.
+	Together bool
 	// Argv is the whole command line; its first element is the executable.
 	Argv []string
 	// Env is the whole environment.

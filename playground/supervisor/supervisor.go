@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,7 +30,8 @@ type Supervisor struct {
 	once    sync.Once
 }
 
-// New returns a supervisor of the processes, which it starts in this order and stops in the reverse.
+// New returns a supervisor of the processes, which it starts in this order and stops in the reverse,
+// those that are Together at once.
 func New(dir string, definitions []Definition) *Supervisor {
 	s := &Supervisor{dir: dir, stopped: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
@@ -69,26 +71,51 @@ func (s *Supervisor) Run(ctx context.Context, socket net.Listener, limit time.Du
 func (s *Supervisor) startAll(limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(s.life, limit, fmt.Errorf("not ready within %s", limit))
 	defer cancel()
-	for _, c := range s.children {
-		r, err := c.start(ctx, s.life)
-		if err != nil {
-			return err
+	for _, wave := range s.waves() {
+		var runs []*run
+		for _, c := range wave {
+			r, err := c.start(ctx, s.life)
+			if err != nil {
+				return err
+			}
+			runs = append(runs, r)
 		}
-		if err := c.await(ctx, r); err != nil {
-			return fmt.Errorf("%w\n%s", err, tail(c.definition.LogFile, logTail))
+		for i, c := range wave {
+			if err := c.await(ctx, runs[i]); err != nil {
+				return fmt.Errorf("%w\n%s", err, tail(c.definition.LogFile, logTail))
+			}
 		}
 	}
 	return nil
+}
+
+// waves are the processes in the order in which they start, those together that start together.
+func (s *Supervisor) waves() [][]*child {
+	var waves [][]*child
+	for _, c := range s.children {
+		if last := len(waves) - 1; c.definition.Together && last >= 0 {
+			waves[last] = append(waves[last], c)
+		} else {
+			waves = append(waves, []*child{c})
+		}
+	}
+	return waves
 }
 
 // endAll stops all processes once; later calls wait for the first.
 func (s *Supervisor) endAll() {
 	s.once.Do(func() {
 		s.endLife()
-		for i := len(s.children) - 1; i >= 0; i-- {
-			if err := s.children[i].stop(syscall.SIGTERM); err != nil {
-				fmt.Fprintf(os.Stderr, "playground: %v\n", err)
+		for _, wave := range slices.Backward(s.waves()) {
+			var ending sync.WaitGroup
+			for _, c := range wave {
+				ending.Go(func() {
+					if err := c.stop(syscall.SIGTERM); err != nil {
+						fmt.Fprintf(os.Stderr, "playground: %v\n", err)
+					}
+				})
 			}
+			ending.Wait()
 		}
 		close(s.stopped)
 	})
