@@ -1,0 +1,238 @@
+package apiservers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Matter is what apiservers have to agree on.
+type Matter uint8
+
+const (
+	StorageVersion Matter = 1 << iota // of the resources in question
+	Encryption                        // the EncryptionConfiguration and the keys of KMS v2 plugins
+)
+
+// Agreement is what may be believed of all apiservers of a control plane together.
+type Agreement struct {
+	// Known is how many apiservers there must be: as many as there are live leases, and no fewer than known addresses.
+	// Without Counted it is only how many are known.
+	Known   int  `json:"known"`
+	Counted bool `json:"counted"` // there are leases, and they could be read
+	Asked   int  `json:"asked"`   // those that answered, each once
+
+	// Agree is true if every apiserver was asked and all told the same of all that was asked for, false if they differ
+	// or one is missing, and nil if it is not known: Unchecked says why.
+	Agree *bool `json:"agree"`
+
+	Disagreements []Disagreement `json:"disagreements,omitempty"`
+	Missing       []string       `json:"missing,omitempty"`   // apiservers that gave no answer: leases or addresses
+	Gone          []string       `json:"gone,omitempty"`      // leases that are left of apiservers no longer there
+	Unchecked     []string       `json:"unchecked,omitempty"` // what could not be compared and why, in fixed words and names
+}
+
+// Disagreement is one apiserver that would write otherwise than the others, or does not tell what all others tell.
+type Disagreement struct {
+	Server     string    `json:"server"`             // its address
+	Identity   string    `json:"identity,omitempty"` // its lease and machine, if known
+	What       string    `json:"what"`
+	Found      string    `json:"found"`
+	Others     string    `json:"others,omitempty"` // what more than half of them have; empty where no such majority is
+	ReloadedAt time.Time `json:"reloadedAt,omitzero"`
+}
+
+// Agreement judges what was asked. Resources count for StorageVersion alone.
+func (s *Survey) Agreement(resources []schema.GroupResource, matter Matter) Agreement {
+	var a Agreement
+	s.countServers(&a)
+	servers := s.Distinct()
+	if len(servers) == 0 {
+		text := "no apiserver answered"
+		for _, server := range s.Servers {
+			text += fmt.Sprintf(", %s: %s", server.Address, server.Problem)
+		}
+		a.Unchecked = append(a.Unchecked, text)
+	}
+	if matter&StorageVersion != 0 {
+		for _, gr := range resources {
+			a.judgeVersion(servers, gr)
+		}
+	}
+	if matter&Encryption != 0 && len(servers) > 0 {
+		a.judgeEncryption(servers)
+	}
+	switch {
+	case len(a.Disagreements) > 0 || len(a.Missing) > 0:
+		a.Agree = new(false)
+	case len(a.Unchecked) == 0 && matter != 0:
+		a.Agree = new(true)
+	}
+	return a
+}
+
+// told is one apiserver's answer to one question.
+type told struct {
+	server Server
+	value  string // compared
+	shown  string
+}
+
+// compare adds a disagreement for every apiserver that differs from most, or for all where there is no most.
+func (a *Agreement) compare(what string, answers []told, reloads bool) {
+	count := map[string]int{}
+	for _, t := range answers {
+		count[t.value]++
+	}
+	if len(count) < 2 {
+		return
+	}
+	var most *told
+	for i, t := range answers {
+		if 2*count[t.value] > len(answers) {
+			most = &answers[i]
+		}
+	}
+	for _, t := range answers {
+		if most != nil && t.value == most.value {
+			continue
+		}
+		d := Disagreement{Server: t.server.Address, Identity: t.server.who(), What: what, Found: t.shown}
+		if most != nil {
+			d.Others = most.shown
+		}
+		if reloads {
+			d.ReloadedAt = t.server.ReloadedAt
+		}
+		a.Disagreements = append(a.Disagreements, d)
+	}
+}
+
+func (s Server) who() string {
+	if s.Hostname == "" {
+		return s.Identity
+	}
+	return fmt.Sprintf("%s (%s)", s.Identity, s.Hostname)
+}
+
+func (a *Agreement) judgeVersion(servers []Server, gr schema.GroupResource) {
+	what := "storage version of " + gr.String()
+	var answers []told
+	var untold []string
+	isServed, hashed := false, false
+	for _, server := range servers {
+		hash, there, problem := server.StorageVersionHash(gr)
+		if problem != "" {
+			untold = append(untold, fmt.Sprintf("%s (%s)", server.Address, problem))
+			continue
+		}
+		isServed, hashed = isServed || there, hashed || hash != ""
+		t := told{server: server, value: hash, shown: versionOf(servers, gr, hash)}
+		switch {
+		case !there:
+			t.value, t.shown = "not served", "not served"
+		case hash == "":
+			t.shown = "not told"
+		}
+		answers = append(answers, t)
+	}
+	a.compare(what, answers, false)
+	switch {
+	case len(untold) > 0:
+		a.Unchecked = append(a.Unchecked, what+": not told by "+strings.Join(untold, ", "))
+	case len(answers) > 0 && !isServed:
+		a.Unchecked = append(a.Unchecked, what+": no apiserver serves it")
+	case len(answers) > 0 && !hashed:
+		a.Unchecked = append(a.Unchecked, what+": the apiservers do not tell it, as where that version is not served")
+	}
+}
+
+// versionOf gives a hash as the version that any of the apiservers serves, if one has it.
+func versionOf(servers []Server, gr schema.GroupResource, hash string) string {
+	for _, server := range servers {
+		r := server.resources[gr]
+		for _, v := range r.versions {
+			if hashOf(gr.Group, v, r.kind) == hash {
+				return schema.GroupVersion{Group: gr.Group, Version: v}.String()
+			}
+		}
+	}
+	return "storageVersionHash " + hash
+}
+
+const encryptionConfiguration = "EncryptionConfiguration"
+
+func (a *Agreement) judgeEncryption(servers []Server) {
+	var answers []told
+	var untold []Server
+	var reasons []string
+	for _, server := range servers {
+		hash, problem := server.Encryption()
+		if problem != "" {
+			untold = append(untold, server)
+			reasons = append(reasons, problem)
+			continue
+		}
+		t := told{server: server, value: hash, shown: hash}
+		if hash == "" {
+			t.shown = "none"
+		}
+		answers = append(answers, t)
+	}
+	a.compare(encryptionConfiguration, answers, true)
+	if len(answers) == 0 {
+		slices.Sort(reasons)
+		a.Unchecked = append(a.Unchecked, fmt.Sprintf("%s: not told by %d of %d apiservers (%s)",
+			encryptionConfiguration, len(untold), len(servers), strings.Join(slices.Compact(reasons), ", ")))
+		return
+	}
+	// One that keeps silent among others that do not is the one to fear.
+	for i, server := range untold {
+		a.Disagreements = append(a.Disagreements, Disagreement{Server: server.Address, Identity: server.who(),
+			What: encryptionConfiguration, Found: "not told (" + reasons[i] + ")"})
+	}
+	a.judgeKMS(servers)
+}
+
+// judgeKMS compares the keys that plugins offer. A provider that is not in a server's EncryptionConfiguration is no matter of
+// its own: the configurations differ then.
+func (a *Agreement) judgeKMS(servers []Server) {
+	configs := map[string][]string{} // provider → configurations that have it
+	for _, server := range servers {
+		for provider := range server.KMSKeyIDs {
+			configs[provider] = append(configs[provider], server.EncryptionConfig)
+		}
+		for _, provider := range server.KMSSilent {
+			configs[provider] = append(configs[provider], server.EncryptionConfig)
+		}
+	}
+	var providers []string
+	for provider := range configs {
+		providers = append(providers, provider)
+	}
+	slices.Sort(providers)
+	for _, provider := range providers {
+		what := fmt.Sprintf("key of the KMS provider %q", provider)
+		var answers []told
+		var untold []Server
+		for _, server := range servers {
+			if id, ok := server.KMSKeyIDs[provider]; ok {
+				answers = append(answers, told{server: server, value: id, shown: id})
+			} else if slices.Contains(configs[provider], server.EncryptionConfig) && server.EncryptionConfig != "" {
+				untold = append(untold, server)
+			}
+		}
+		a.compare(what, answers, false)
+		if len(answers) == 0 {
+			a.Unchecked = append(a.Unchecked, what+": its plugin names none to any apiserver")
+			continue
+		}
+		for _, server := range untold {
+			a.Disagreements = append(a.Disagreements, Disagreement{Server: server.Address, Identity: server.who(), What: what,
+				Found: "not told (its plugin has named none for minutes)"})
+		}
+	}
+}
