@@ -7,8 +7,6 @@ import (
 	"iter"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	svmv1 "k8s.io/api/storagemigration/v1"
 
 	"github.com/svmctl/svmctl/internal/audit"
@@ -40,7 +38,7 @@ func (m *migration) rewriteBySVM(ctx context.Context, t target, source *audit.Re
 	if err != nil {
 		return nil, err
 	}
-	claim, err := migrator.Run(ctx, schema.GroupResource{Group: t.Group, Resource: t.Resource.Resource}, func(c rewrite.Condition) {
+	claim, err := migrator.Run(ctx, t.GroupVersionResource, func(c rewrite.Condition) {
 		m.Progress.pause(stallText(c.Stall))
 	})
 	m.Progress.pause("")

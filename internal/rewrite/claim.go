@@ -42,7 +42,8 @@ const (
 	StallUnclaimed
 	// StallWaiting: the controller has taken it up and reports nothing. It patches nothing before the garbage
 	// collector's cache has reached the revision at which the migration began, which takes minutes on a cluster
-	// where little is written; while it patches it reports nothing either.
+	// where little is written; while it patches it reports nothing either. (Up to Kubernetes 1.34 it waits without a
+	// condition, and shows by status.resourceVersion alone that it has taken the migration up.)
 	StallWaiting
 	// StallRetrying: the controller met an error that it retries without end.
 	StallRetrying
@@ -86,7 +87,7 @@ const (
 type tracker struct {
 	timeout  time.Duration
 	visit    func(Condition)
-	seen     map[string]metav1.Condition
+	seen     map[string]migrationCondition
 	version  string // status.resourceVersion
 	last     Condition
 	retrying bool
@@ -95,17 +96,17 @@ type tracker struct {
 }
 
 func newTracker(timeout time.Duration, visit func(Condition)) *tracker {
-	return &tracker{timeout: timeout, visit: visit, seen: make(map[string]metav1.Condition), changed: time.Now()}
+	return &tracker{timeout: timeout, visit: visit, seen: make(map[string]migrationCondition), changed: time.Now()}
 }
 
 // see takes in a state and returns the terminal condition, if there is one.
-func (t *tracker) see(svm *svmv1.StorageVersionMigration) *Condition {
-	if svm.Status.ResourceVersion != t.version {
-		t.version = svm.Status.ResourceVersion
+func (t *tracker) see(st migrationStatus) *Condition {
+	if st.ResourceVersion != t.version {
+		t.version = st.ResourceVersion
 		t.moved()
 	}
 	var terminal *Condition
-	for _, c := range svm.Status.Conditions {
+	for _, c := range st.Conditions {
 		cond := claim(c)
 		if (cond.Claims(svmv1.MigrationSucceeded) || cond.Claims(svmv1.MigrationFailed)) && terminal == nil {
 			terminal = &cond
@@ -131,7 +132,7 @@ func (t *tracker) stalled() error {
 	quiet := time.Since(t.changed)
 	stall, limit := StallWaiting, t.timeout
 	switch {
-	case len(t.seen) == 0:
+	case len(t.seen) == 0 && t.version == "":
 		stall, limit = StallUnclaimed, min(t.timeout, unclaimedTimeout)
 	case t.retrying:
 		stall = StallRetrying
@@ -154,8 +155,8 @@ var (
 	remaining = regexp.MustCompile(`^The migration is running, ([0-9]{1,9})/([0-9]{1,9}) objects not yet migrated(?:;|$)`)
 )
 
-func claim(c metav1.Condition) Condition {
-	cond := Condition{Type: c.Type, Status: string(c.Status), Since: c.LastTransitionTime.Time, Message: clip(c.Message)}
+func claim(c migrationCondition) Condition {
+	cond := Condition{Type: c.Type, Status: c.Status, Since: c.since(), Message: clip(c.Message)}
 	if camelCase.MatchString(c.Reason) {
 		cond.Reason = c.Reason
 	}

@@ -2,21 +2,15 @@ package rewrite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"slices"
 	"time"
 
-	"github.com/go-logr/logr"
-	svmv1 "k8s.io/api/storagemigration/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
-	storagemigration "k8s.io/client-go/kubernetes/typed/storagemigration/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 )
 
 // MigratorOptions of a Migrator. The zero value is usable.
@@ -35,11 +29,17 @@ type MigratorOptions struct {
 	Moved func() bool
 }
 
-// Migrator has the cluster's storage version migrator rewrite a resource. The verbs it needs on
-// storageversionmigrations.storagemigration.k8s.io are create, get and delete.
+// cleanupTime is for how long a migration that succeeded or failed is kept while its Running condition stays true.
+// From Kubernetes 1.36 on the controller ends a CRD's StorageMigrating condition and trims its storedVersions only after
+// that claim, and not at all once the migration is gone
+// (kubernetes/pkg/controller/storageversionmigrator/migrationrunner.go: cleanupAdmission).
+const cleanupTime = 10 * time.Second
+
+// Migrator has the cluster's storage version migrator rewrite a resource, through the newest version of
+// storagemigration.k8s.io that the apiserver serves: v1, v1beta1 or v1alpha1. The verbs it needs on
+// storageversionmigrations.storagemigration.k8s.io are create, get and delete; discovery is open to every user.
 type Migrator struct {
-	client   storagemigration.StorageVersionMigrationInterface
-	rest     rest.Interface
+	client   *migrationClient
 	opts     MigratorOptions
 	leftover *LeftoverError
 }
@@ -55,40 +55,37 @@ func NewMigrator(cfg *rest.Config, opts MigratorOptions) (*Migrator, error) {
 	if opts.Poll <= 0 {
 		opts.Poll = time.Second
 	}
-	cfg = rest.CopyConfig(cfg)
-	cfg.ContentType, cfg.AcceptContentTypes = "application/json", "application/json"
-	cfg.QPS, cfg.Burst, cfg.RateLimiter = -1, 0, nil
-	cfg.WarningHandler, cfg.WarningHandlerWithContext = rest.NoWarnings{}, nil
-	client, err := storagemigration.NewForConfig(cfg)
+	client, err := newMigrationClient(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to %s: %w", cfg.Host, err)
+		return nil, err
 	}
-	return &Migrator{client: client.StorageVersionMigrations(), rest: client.RESTClient(), opts: opts}, nil
+	return &Migrator{client: client, opts: opts}, nil
 }
 
 // Run creates a StorageVersionMigration for res, follows it until the controller calls it succeeded or failed, and
-// deletes it. It returns the last condition; that is the controller's claim, and says nothing about what etcd holds:
+// deletes it. The version of res has to be a served one: v1alpha1 names it, and the later versions leave it to the
+// controller. Run returns the last condition; that is the controller's claim, and says nothing about what etcd holds:
 // the controller counts conflicts as migrated. A claim of failure is not an error.
 //
 // visit gets every condition as it appears or changes, and a Condition with Stall set each time a wait needs an
-// explanation. Errors are *UnservedError if the API is not there in v1, *StallError, *DeletedError, *OutageError,
-// *Failure where the apiserver refused, and ctx's. Whatever the outcome, the migration is deleted before Run returns, with ten
-// more seconds if ctx is done; see Leftover. (A controller that is in the midst of its pass does not notice: up to
-// Kubernetes 1.37 it patches the rest of the objects it has listed, and then stops.)
+// explanation. Errors are *UnservedError if the API is there in no version that svmctl speaks, *StallError,
+// *DeletedError, *OutageError, *Failure where the apiserver refused, and ctx's. Whatever the outcome, the migration is
+// deleted before Run returns, with ten more seconds if ctx is done; see Leftover. (A controller that is in the midst
+// of its pass does not notice: up to Kubernetes 1.37 it patches the rest of the objects it has listed, and then stops.)
 //
 // A Migrator does one Run at a time.
-func (m *Migrator) Run(ctx context.Context, res schema.GroupResource, visit func(Condition)) (Condition, error) {
+func (m *Migrator) Run(ctx context.Context, res schema.GroupVersionResource, visit func(Condition)) (Condition, error) {
 	m.leftover = nil
-	// client-go would log bodies and read errors.
-	ctx = klog.NewContext(ctx, logr.Discard())
 	// The name is made here rather than by the server, so that a create whose answer is lost can be told from
 	// one that never arrived, and be deleted.
 	name := "svmctl-" + res.Resource + "-" + utilrand.String(8)
-	uid, err := m.create(ctx, name, res)
-	var refused *Failure
-	var unserved *UnservedError
-	if !errors.As(err, &unserved) && (!errors.As(err, &refused) || refused.Code == 0 || refused.Code >= 500) {
-		defer m.delete(ctx, name)
+	d, err := m.dialect(ctx)
+	if err != nil {
+		return Condition{}, fmt.Errorf("asking for the versions of %s: %w", migrations.Group, err)
+	}
+	uid, arrived, err := m.create(ctx, d, name, res)
+	if arrived {
+		defer m.delete(ctx, d, name)
 	}
 	if err != nil {
 		return Condition{}, fmt.Errorf("creating storage version migration %s: %w", name, err)
@@ -98,7 +95,7 @@ func (m *Migrator) Run(ctx context.Context, res schema.GroupResource, visit func
 			return Condition{}, err
 		}
 	}
-	last, err := m.follow(ctx, name, uid, visit)
+	last, err := m.follow(ctx, d, name, uid, visit)
 	if err != nil {
 		return last, fmt.Errorf("following storage version migration %s: %w", name, err)
 	}
@@ -129,7 +126,7 @@ func (e *DeletedError) Error() string {
 	return fmt.Sprintf("storage version migration %s was deleted by somebody else", e.Name)
 }
 
-// UnservedError tells that the apiserver has no storagemigration.k8s.io/v1.
+// UnservedError tells that the apiserver has storagemigration.k8s.io in no version that svmctl speaks.
 type UnservedError struct {
 	Versions []string // the versions of the group that it has, none if empty
 }
@@ -138,99 +135,96 @@ func (e *UnservedError) Error() string {
 	if len(e.Versions) == 0 {
 		return "the apiserver does not serve storagemigration.k8s.io in any version"
 	}
-	return fmt.Sprintf("the apiserver serves storagemigration.k8s.io only as %v, not as v1", e.Versions)
+	return fmt.Sprintf("the apiserver serves storagemigration.k8s.io only as %v, which svmctl does not speak", e.Versions)
 }
 
-func (m *Migrator) create(ctx context.Context, name string, res schema.GroupResource) (uid string, err error) {
-	svm := &svmv1.StorageVersionMigration{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       svmv1.StorageVersionMigrationSpec{Resource: metav1.GroupResource{Group: res.Group, Resource: res.Resource}},
-	}
-	err = m.insist(ctx, func(ctx context.Context) error {
-		got, err := m.client.Create(ctx, svm, metav1.CreateOptions{FieldManager: fieldManager})
-		if apierrors.IsAlreadyExists(err) { // by an earlier attempt, of ours or of client-go's
-			got, err = m.client.Get(ctx, name, metav1.GetOptions{})
-		}
-		if err != nil {
-			return err
-		}
-		uid = string(got.UID)
-		return nil
+// dialect chooses the newest version of the API that is served.
+func (m *Migrator) dialect(ctx context.Context) (dialect, error) {
+	var served []string
+	err := m.insist(ctx, func(ctx context.Context) (r *refusal) {
+		served, r = m.client.versions(ctx)
+		return r
 	})
-	var f *Failure
-	if errors.As(err, &f) && f.Kind == KindUnserved {
-		if unserved := m.served(ctx); unserved != nil {
-			return "", unserved
+	if gone(err) {
+		return dialect{}, &UnservedError{}
+	}
+	if err != nil {
+		return dialect{}, err
+	}
+	for _, d := range dialects {
+		if slices.Contains(served, d.version) {
+			return d, nil
 		}
 	}
-	return uid, err
+	return dialect{}, &UnservedError{Versions: served}
 }
 
-// served asks which versions of the group there are; nil if it cannot tell or v1 is among them.
-func (m *Migrator) served(ctx context.Context) error {
-	var group metav1.APIGroup
-	raw, err := m.rest.Get().AbsPath("/apis/storagemigration.k8s.io").MaxRetries(0).Timeout(10 * time.Second).Do(ctx).Raw()
-	if apierrors.IsNotFound(err) {
-		return &UnservedError{}
-	}
-	if err != nil || json.Unmarshal(raw, &group) != nil {
-		return nil
-	}
-	e := &UnservedError{}
-	for _, v := range group.Versions {
-		if v.Version == "v1" {
-			return nil
+// create makes the migration. arrived tells whether it may be there, error or not.
+func (m *Migrator) create(ctx context.Context, d dialect, name string, res schema.GroupVersionResource) (uid string, arrived bool, err error) {
+	var got migrationObject
+	err = m.insist(ctx, func(ctx context.Context) *refusal {
+		r := m.client.create(ctx, d, name, res, &got)
+		arrived = arrived || r == nil || r.failure.Code == 0 || r.failure.Code >= 500
+		if r != nil && r.failure.Kind == KindRequest && r.failure.Reason == string(metav1.StatusReasonAlreadyExists) {
+			arrived = true // by an earlier attempt
+			r = m.client.get(ctx, d, name, &got)
 		}
-		e.Versions = append(e.Versions, v.Version)
-	}
-	return e
+		return r
+	})
+	return got.Metadata.UID, arrived, err
 }
 
 // follow polls the migration until it is terminal. A watch would tell no sooner in any way that matters, and needs
 // one verb more.
-func (m *Migrator) follow(ctx context.Context, name, uid string, visit func(Condition)) (Condition, error) {
+func (m *Migrator) follow(ctx context.Context, d dialect, name, uid string, visit func(Condition)) (Condition, error) {
 	t := newTracker(m.opts.StallTimeout, visit)
 	ticker := time.NewTicker(m.opts.Poll)
 	defer ticker.Stop()
+	var terminal *Condition
+	var until time.Time // for how long a terminal migration is left to the controller
 	for {
-		var svm *svmv1.StorageVersionMigration
-		err := m.insist(ctx, func(ctx context.Context) (err error) {
-			svm, err = m.client.Get(ctx, name, metav1.GetOptions{})
-			return err
-		})
-		var f *Failure
-		switch {
-		case errors.As(err, &f) && f.Code == http.StatusNotFound, err == nil && uid != "" && string(svm.UID) != uid:
+		var got migrationObject
+		err := m.insist(ctx, func(ctx context.Context) *refusal { return m.client.get(ctx, d, name, &got) })
+		switch deleted := gone(err) || err == nil && uid != "" && got.Metadata.UID != uid; {
+		case terminal != nil && (deleted || err != nil):
+			return *terminal, ctx.Err()
+		case deleted:
 			return t.last, &DeletedError{Name: name}
 		case err != nil:
 			return t.last, err
 		}
-		terminal := t.see(svm)
-		if terminal != nil {
+		claimed := t.see(got.Status)
+		if claimed != nil && terminal == nil {
+			terminal, until = claimed, time.Now().Add(cleanupTime)
+		}
+		if terminal != nil && (!got.Status.running() || !time.Now().Before(until)) {
 			return *terminal, nil
 		}
-		if m.opts.Moved != nil && m.opts.Moved() {
-			t.moved()
-		}
-		if err := t.stalled(); err != nil {
-			return t.last, err
+		if terminal == nil {
+			if m.opts.Moved != nil && m.opts.Moved() {
+				t.moved()
+			}
+			if err := t.stalled(); err != nil {
+				return t.last, err
+			}
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			if terminal != nil {
+				return *terminal, ctx.Err()
+			}
 			return t.last, ctx.Err()
 		}
 	}
 }
 
 // delete removes the migration, present or not. It has ten seconds of its own.
-func (m *Migrator) delete(ctx context.Context, name string) {
+func (m *Migrator) delete(ctx context.Context, d dialect, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err := m.insist(ctx, func(ctx context.Context) error {
-		return m.client.Delete(ctx, name, metav1.DeleteOptions{})
-	})
-	if err == nil {
+	err := m.insist(ctx, func(ctx context.Context) *refusal { return m.client.delete(ctx, d, name) })
+	if err == nil || gone(err) {
 		return
 	}
 	var f *Failure
@@ -241,61 +235,31 @@ func (m *Migrator) delete(ctx context.Context, name string) {
 	case !errors.As(err, &f):
 		f = &Failure{Kind: KindTransport, Reason: ReasonTimeout, Message: clip(err.Error())}
 	}
-	if f.Code == http.StatusNotFound {
-		return
-	}
 	m.leftover = &LeftoverError{Name: name, Failure: f}
 }
 
 // insist calls a request until it is decided, for at most MaxOutage. The error is *Failure, *OutageError or ctx's.
-func (m *Migrator) insist(ctx context.Context, request func(context.Context) error) error {
+func (m *Migrator) insist(ctx context.Context, request func(context.Context) *refusal) error {
 	start := time.Now()
 	for n := 0; ; n++ {
 		attempt, cancel := context.WithTimeout(ctx, min(m.opts.MaxOutage, 45*time.Second))
-		err := request(attempt)
+		r := request(attempt)
 		cancel()
-		if err == nil {
+		if r == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f, c := refusal(err)
-		if c == settled || c == unsettled {
-			return f
+		if r.course == settled || r.course == unsettled {
+			return r.failure
 		}
-		wait := backoff(n)
-		if s, ok := apierrors.SuggestsClientDelay(err); ok {
-			wait = max(wait, time.Duration(s)*time.Second)
-		}
+		wait := max(backoff(n), r.retryAfter)
 		if past := time.Since(start); past+wait > m.opts.MaxOutage {
-			return &OutageError{Since: start, Duration: past, Failure: f}
+			return &OutageError{Since: start, Duration: past, Failure: r.failure}
 		}
 		if err := sleep(ctx, wait, nil); err != nil {
 			return err
 		}
 	}
-}
-
-var migrations = schema.GroupResource{Group: svmv1.GroupName, Resource: "storageversionmigrations"}
-
-// refusal makes a Failure of an error that client-go returned.
-func refusal(err error) (*Failure, course) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return noAnswer(err).failure, down
-	}
-	st := status.Status()
-	name := ""
-	if st.Details != nil {
-		name = st.Details.Name
-	}
-	s, f, c := judge(migrations, name, int(st.Code), &st)
-	switch s {
-	case NotFound:
-		f = &Failure{Kind: KindRequest, Code: http.StatusNotFound, Reason: knownReason(st.Reason), Message: clip(st.Message)}
-	case Conflict:
-		f = &Failure{Kind: KindRequest, Code: http.StatusConflict, Reason: knownReason(st.Reason), Message: clip(st.Message)}
-	}
-	return f, c
 }

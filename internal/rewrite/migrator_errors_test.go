@@ -52,16 +52,6 @@ func TestMigratorRefusals(t *testing.T) {
 			}
 		})
 	})
-	t.Run("v1 is not served", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			c := &controller{refuse: func(string) *reply { return &reply{code: 404, body: "404 page not found"} }}
-			_, _, _, err := migrate(t, t.Context(), c, MigratorOptions{})
-			var unserved *UnservedError
-			if !errors.As(err, &unserved) || len(unserved.Versions) != 1 || unserved.Versions[0] != "v1beta1" || c.requests["DELETE"] != 0 {
-				t.Errorf("%v %v", err, c.requests)
-			}
-		})
-	})
 	t.Run("outage", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &controller{status: func(time.Duration) svmv1.StorageVersionMigrationStatus { return conditions() }}

@@ -1,13 +1,16 @@
 package rewrite
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,63 +26,130 @@ import (
 // controller is an apiserver with one StorageVersionMigration, in memory.
 type controller struct {
 	start  time.Time
+	served []string // versions of the API, v1 if nil
 	status func(time.Duration) svmv1.StorageVersionMigrationStatus
 	refuse func(method string) *reply // nil: served
+	asked  func() *reply              // for the versions; nil: told
 
 	mu       sync.Mutex
 	svm      *svmv1.StorageVersionMigration
+	target   map[string]string // spec.resource as it came
+	spoken   map[string]bool   // versions of the requests
 	deleted  []string
 	requests map[string]int
+}
+
+const migrationsPath = "/apis/storagemigration.k8s.io"
+
+func (c *controller) versions() []string {
+	if c.served == nil {
+		return []string{"v1"}
+	}
+	return c.served
+}
+
+// discover writes what the apiserver tells of the API group.
+func (c *controller) discover(w http.ResponseWriter) {
+	if len(c.versions()) == 0 {
+		w.WriteHeader(404)
+		io.WriteString(w, "404 page not found\n")
+		return
+	}
+	group := metav1.APIGroup{TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: "storagemigration.k8s.io"}
+	for _, v := range c.versions() {
+		group.Versions = append(group.Versions, metav1.GroupVersionForDiscovery{GroupVersion: "storagemigration.k8s.io/" + v, Version: v})
+	}
+	json.NewEncoder(w).Encode(group)
+}
+
+// accept takes a migration as the API server of that version does: with the fields it has and no others.
+func (c *controller) accept(version string, body []byte) error {
+	var sent struct {
+		APIVersion, Kind string
+		Spec             struct{ Resource map[string]string }
+	}
+	if err := json.Unmarshal(body, &sent); err != nil {
+		return err
+	}
+	if want := "storagemigration.k8s.io/" + version; sent.APIVersion != want || sent.Kind != "StorageVersionMigration" {
+		return fmt.Errorf("%s %s sent to %s", sent.APIVersion, sent.Kind, want)
+	}
+	c.target = sent.Spec.Resource
+	c.svm = &svmv1.StorageVersionMigration{}
+	strict := json.NewDecoder(bytes.NewReader(body))
+	if version != "v1alpha1" {
+		strict.DisallowUnknownFields()
+	}
+	c.svm.UID = "u1"
+	return strict.Decode(c.svm)
+}
+
+// show writes the migration as it looks in a version: v1alpha1 has the conditions' time under another name.
+func (c *controller) show(w io.Writer, version string) {
+	b, err := json.Marshal(c.svm)
+	if err != nil {
+		panic(err)
+	}
+	if version == "v1alpha1" {
+		b = bytes.ReplaceAll(b, []byte(`"lastTransitionTime"`), []byte(`"lastUpdateTime"`))
+	}
+	w.Write(b)
 }
 
 func (c *controller) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.requests == nil {
-		c.requests = map[string]int{}
+		c.requests, c.spoken = map[string]int{}, map[string]bool{}
 	}
 	c.requests[r.Method]++
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Path == "/apis/storagemigration.k8s.io" {
-		io.WriteString(w, `{"kind":"APIGroup","apiVersion":"v1","name":"storagemigration.k8s.io","versions":[{"groupVersion":"storagemigration.k8s.io/v1beta1","version":"v1beta1"}]}`)
+	refuse := func(rep *reply) (*http.Response, error) {
+		if rep.err != nil {
+			return nil, rep.err
+		}
+		w.WriteHeader(rep.code)
+		io.WriteString(w, rep.body)
 		return w.Result(), nil
+	}
+	if r.URL.Path == migrationsPath {
+		if c.asked != nil {
+			if rep := c.asked(); rep != nil {
+				return refuse(rep)
+			}
+		}
+		c.discover(w)
+		return w.Result(), nil
+	}
+	version := strings.Split(strings.TrimPrefix(r.URL.Path, migrationsPath+"/"), "/")[0]
+	c.spoken[version] = true
+	if !slices.Contains(c.versions(), version) {
+		return refuse(&reply{code: 404, body: "404 page not found"})
 	}
 	if c.refuse != nil {
 		if rep := c.refuse(r.Method); rep != nil {
-			if rep.err != nil {
-				return nil, rep.err
-			}
-			w.WriteHeader(rep.code)
-			io.WriteString(w, rep.body)
-			return w.Result(), nil
+			return refuse(rep)
 		}
 	}
-	notFound := func() {
-		w.WriteHeader(404)
-		io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"`+path.Base(r.URL.Path)+`","kind":"storageversionmigrations"}}`)
-	}
+	notFound := &reply{code: 404, body: `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"` + path.Base(r.URL.Path) + `","kind":"storageversionmigrations"}}`}
 	switch r.Method {
 	case "POST":
 		body, _ := io.ReadAll(r.Body)
-		c.svm = &svmv1.StorageVersionMigration{}
-		if err := json.Unmarshal(body, c.svm); err != nil {
-			return nil, err
+		if err := c.accept(version, body); err != nil {
+			return refuse(&reply{code: 400, body: err.Error()})
 		}
-		c.svm.UID = "u1"
 		w.WriteHeader(201)
-		json.NewEncoder(w).Encode(c.svm)
+		c.show(w, version)
 	case "GET":
 		if c.svm == nil {
-			notFound()
-			break
+			return refuse(notFound)
 		}
 		c.svm.Status = c.status(time.Since(c.start))
-		json.NewEncoder(w).Encode(c.svm)
+		c.show(w, version)
 	case "DELETE":
 		if c.svm == nil {
-			notFound()
-			break
+			return refuse(notFound)
 		}
 		c.svm = nil
 		c.deleted = append(c.deleted, path.Base(r.URL.Path))
@@ -105,7 +175,7 @@ func migrate(t *testing.T, ctx context.Context, c *controller, opts MigratorOpti
 		t.Fatal(err)
 	}
 	var seen []Condition
-	last, err := m.Run(ctx, schema.GroupResource{Group: "apps", Resource: "deployments"}, func(c Condition) { seen = append(seen, c) })
+	last, err := m.Run(ctx, schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, func(c Condition) { seen = append(seen, c) })
 	if err != nil && strings.Contains(err.Error(), canary) {
 		t.Errorf("canary in %v", err)
 	}

@@ -28,6 +28,11 @@ type Options struct {
 	Grace time.Duration
 	// DryRun sends every patch with dryRun=All: admission and validation answer, nothing is written.
 	DryRun bool
+	// Subresource is "status" to patch that instead of the object, "" for the object itself. It rewrites all of the
+	// object, and is for those whom admission refuses: what was registered for the resource alone does not see it.
+	// A 404 is then a Failure of KindUnserved, never NotFound, because no answer tells an object that is gone from
+	// a resource without the subresource; etcd does.
+	Subresource string
 	// Gate, if set, is asked before an object is taken up, one call at a time, and may block; its error
 	// stops the run. Retries do not ask again: while Gate blocks, at most Concurrency requests in flight and
 	// the objects that wait for a retry go on.
@@ -61,6 +66,9 @@ func NewPatcher(cfg *rest.Config, res Resource, opts Options) (*Patcher, error) 
 	if opts.Concurrency < 0 || opts.QPS < 0 || opts.MaxOutage < 0 || opts.AttemptTimeout < 0 || opts.Grace < 0 {
 		return nil, errors.New("preparing to rewrite: negative limit")
 	}
+	if opts.Subresource != "" && opts.Subresource != "status" {
+		return nil, fmt.Errorf("preparing to rewrite: no patches are sent to the subresource %q", opts.Subresource)
+	}
 	if opts.Concurrency == 0 {
 		opts.Concurrency = 16
 	}
@@ -73,7 +81,7 @@ func NewPatcher(cfg *rest.Config, res Resource, opts Options) (*Patcher, error) 
 	if opts.Grace == 0 {
 		opts.Grace = 10 * time.Second
 	}
-	client, err := newPatchClient(cfg, res, opts.Concurrency, opts.DryRun)
+	client, err := newPatchClient(cfg, res, opts)
 	if err != nil {
 		return nil, err
 	}

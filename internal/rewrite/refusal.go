@@ -32,13 +32,17 @@ const maxMessage = 4 << 10
 //     with the code of the policy's reason (422 by default)
 //   - MutatingAdmissionPolicy: pkg/admission/plugin/policy/generic/policy_dispatcher.go, without any prefix
 //   - authorizer: pkg/endpoints/handlers/responsewriters/errors.go, behind NewForbidden's prefix
-//   - conversion: k8s.io/apiextensions-apiserver pkg/apiserver/conversion/webhook_converter.go
+//   - conversion: k8s.io/apiextensions-apiserver pkg/apiserver/conversion/{webhook_converter,converter}.go. What
+//     follows "failed: " there is the webhook's own, and what follows "returned " may quote the object
+//   - a stored version that is unknown: converter.go again, for a CRD that lacks it, and for built-in resources
+//     k8s.io/apimachinery pkg/runtime/error.go
 var (
 	webhookDenied = regexp.MustCompile(`^admission webhook "([^"]*)" (denied the request|does not support dry run)`)
 	webhookDown   = regexp.MustCompile(`^failed calling webhook "([^"]*)"`)
 	policyDenied  = regexp.MustCompile(`^(?:ValidatingAdmissionPolicy|MutatingAdmissionPolicy|policy) ['"]([^'"]*)['"] (?:with binding '[^']*' )?denied request`)
 	userCannot    = regexp.MustCompile(`^User "(?:[^"\\]|\\.)*" cannot `)
-	conversion    = regexp.MustCompile(`^conversion webhook for \S+, Kind=\S* failed`)
+	conversion    = regexp.MustCompile(`^(?:conversion webhook for |no supported conversion review versions|request to convert CR |CR conversion failed|\S+, Kind=\S* is unstructured and is not suitable for converting to )`)
+	unknownStored = regexp.MustCompile(`^(?:request to convert CR from an invalid group/version: |no kind "[^"]*" is registered for version "|no version "[^"]*" has been registered in scheme )`)
 	fieldPath     = regexp.MustCompile(`^[A-Za-z0-9_$][A-Za-z0-9_$.-]*(\[[^\]]*\][A-Za-z0-9_$.-]*)*$`)
 	fieldKey      = regexp.MustCompile(`\[[^\]]*\]`)
 	fieldIndex    = regexp.MustCompile(`^\[[0-9]+\]$`)
@@ -82,7 +86,10 @@ func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (S
 	case code >= 500 && match(webhookDown, msg, f):
 		f.Kind = KindWebhookDown
 		return Failed, f, again
-	case conversion.MatchString(msg):
+	case code >= 500 && unknownStored.MatchString(msg):
+		f.Kind = KindStoredVersion
+		return Failed, f, unsettled // an apiserver that has just started may not have seen the CRD's last change
+	case code >= 500 && conversion.MatchString(msg):
 		f.Kind = KindConversion
 		return Failed, f, again
 	}

@@ -19,7 +19,22 @@ type Resource struct {
 	schema.GroupVersionResource // the version is the one to send patches to
 	Kind                        string
 	Namespaced                  bool
+	// Custom tells that a CRD defines the resource, which discovery does not say; see accept.
+	Custom bool
+	// Served and WithStatus are the versions in which discovery lists the resource and its status subresource, the
+	// group's preferred one first. Both are empty if discovery was not asked.
+	Served, WithStatus []string
 }
+
+// At is the resource with patches sent to another version. One kind is served in all versions of a custom resource, and
+// of a built-in one as well.
+func (r Resource) At(version string) Resource {
+	r.Version = version
+	return r
+}
+
+// HasStatus reports whether discovery lists a status subresource in the version that patches are sent to.
+func (r Resource) HasStatus() bool { return slices.Contains(r.WithStatus, r.Version) }
 
 // Discoverer is the part of a discovery client that Resolve uses. *discovery.DiscoveryClient has it;
 // discovery.ToDiscoveryInterfaceWithContext gives it to others.
@@ -54,7 +69,7 @@ type candidate struct {
 	Resource
 	names     []string // singular, kind and short names, in lower case
 	groupRank int      // in discovery's order; the core group comes first
-	preferred bool     // the group's preferred version
+	rank      int      // of the version in its group; the preferred one comes first
 	patchable bool
 }
 
@@ -93,7 +108,30 @@ func Resolve(ctx context.Context, disco Discoverer, arg string) (Resource, error
 	case !best.patchable:
 		return Resource{}, &UnpatchableError{Resource: best.GroupResource()}
 	}
-	return best.Resource, nil
+	found := best.Resource
+	found.Served, found.WithStatus = versions(all, lists, found.GroupResource())
+	return found, nil
+}
+
+// versions are those in which discovery lists a resource, and those in which it has a status subresource.
+func versions(all []candidate, lists []*metav1.APIResourceList, gr schema.GroupResource) (served, withStatus []string) {
+	var of []*candidate
+	for i := range all {
+		if all[i].GroupResource() == gr {
+			of = append(of, &all[i])
+		}
+	}
+	slices.SortFunc(of, func(a, b *candidate) int { return cmp.Compare(a.rank, b.rank) })
+	for _, c := range of {
+		served = append(served, c.Version)
+		gv := c.GroupVersion().String()
+		if slices.ContainsFunc(lists, func(l *metav1.APIResourceList) bool {
+			return l.GroupVersion == gv && slices.ContainsFunc(l.APIResources, func(r metav1.APIResource) bool { return r.Name == gr.Resource+"/status" })
+		}) {
+			withStatus = append(withStatus, c.Version)
+		}
+	}
+	return served, withStatus
 }
 
 // withoutText reduces a refusal to its code and reason: the apiserver's own words may quote anything.
@@ -108,10 +146,13 @@ func withoutText(err error) error {
 // candidates flattens discovery's answer, without subresources.
 func candidates(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []candidate {
 	rank := make(map[string]int, len(groups))
-	preferred := make(map[string]string, len(groups))
+	versionRank := make(map[schema.GroupVersion]int)
 	for i, g := range groups {
 		rank[g.Name] = i
-		preferred[g.Name] = g.PreferredVersion.Version
+		for j, v := range g.Versions {
+			versionRank[schema.GroupVersion{Group: g.Name, Version: v.Version}] = j
+		}
+		versionRank[schema.GroupVersion{Group: g.Name, Version: g.PreferredVersion.Version}] = -1
 	}
 	rank[""] = -1
 	var all []candidate
@@ -127,7 +168,7 @@ func candidates(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []ca
 			c := candidate{
 				Resource:  Resource{GroupVersionResource: gv.WithResource(r.Name), Kind: r.Kind, Namespaced: r.Namespaced},
 				groupRank: rank[gv.Group],
-				preferred: preferred[gv.Group] == gv.Version,
+				rank:      versionRank[gv],
 				patchable: slices.Contains(r.Verbs, "patch"),
 			}
 			for _, n := range append([]string{r.SingularName, r.Kind}, r.ShortNames...) {
@@ -163,7 +204,7 @@ func (c *candidate) before(d *candidate) bool {
 	if c.groupRank != d.groupRank {
 		return c.groupRank < d.groupRank
 	}
-	return c.preferred && !d.preferred
+	return c.rank < d.rank
 }
 
 // near lists served resources whose name is a slip away from the given one or begins or ends like it.

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -103,6 +104,44 @@ func TestResolve(t *testing.T) {
 	var unpatchable *UnpatchableError
 	if _, err := Resolve(t.Context(), cluster(), "tokenreviews"); !errors.As(err, &unpatchable) {
 		t.Error(err)
+	}
+}
+
+// A version is not known by its name alone: the order of the group decides, and each version has its own subresources.
+func TestResolveKnowsTheVersions(t *testing.T) {
+	group := apiGroup("stable.example.com", "v3")
+	for _, v := range []string{"v1beta1", "v3", "v2", "v1"} {
+		group.Versions = append(group.Versions, metav1.GroupVersionForDiscovery{Version: v})
+	}
+	widget := apiResource("widgets", "widget", "Widget", true)
+	gadget := apiResource("gadgets", "gadget", "Gadget", false)
+	c := served{groups: []*metav1.APIGroup{group}, lists: []*metav1.APIResourceList{
+		apiList("stable.example.com/v1", widget, gadget, apiResource("gadgets/status", "", "Gadget", false)),
+		apiList("stable.example.com/v1beta1", gadget),
+		apiList("stable.example.com/v2", widget, apiResource("widgets/status", "", "Widget", true), apiResource("widgets/scale", "", "Scale", true)),
+		apiList("stable.example.com/v3", widget),
+	}}
+	for arg, want := range map[string]Resource{
+		"widgets": {GroupVersionResource: schema.GroupVersionResource{Group: "stable.example.com", Version: "v3", Resource: "widgets"},
+			Kind: "Widget", Namespaced: true, Served: []string{"v3", "v2", "v1"}, WithStatus: []string{"v2"}},
+		"widgets.v1.stable.example.com": {GroupVersionResource: schema.GroupVersionResource{Group: "stable.example.com", Version: "v1", Resource: "widgets"},
+			Kind: "Widget", Namespaced: true, Served: []string{"v3", "v2", "v1"}, WithStatus: []string{"v2"}},
+		"gadget": {GroupVersionResource: schema.GroupVersionResource{Group: "stable.example.com", Version: "v1beta1", Resource: "gadgets"},
+			Kind: "Gadget", Served: []string{"v1beta1", "v1"}, WithStatus: []string{"v1"}},
+	} {
+		for range 10 {
+			rand.Shuffle(len(c.lists), func(i, j int) { c.lists[i], c.lists[j] = c.lists[j], c.lists[i] })
+			if got, err := Resolve(t.Context(), c, arg); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %+v, %v; want %+v", arg, got, err, want)
+			}
+		}
+	}
+	got, err := Resolve(t.Context(), c, "widgets")
+	if err != nil || got.HasStatus() || !got.At("v2").HasStatus() || got.At("v2").Kind != "Widget" || got.Version != "v3" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if (Resource{}).HasStatus() {
+		t.Error("a resource that nobody looked up has a status")
 	}
 }
 

@@ -104,53 +104,55 @@ func (f *Failure) Error() string {
 type Kind int
 
 const (
-	KindUnknown      Kind = iota
-	KindWebhook           // an admission webhook refused; By names it
-	KindPolicy            // an admission policy refused; By names it
-	KindAdmission         // an admission plugin of the apiserver refused
-	KindForbidden         // the authorizer refused the patch verb
-	KindUnauthorized      // the credentials were not accepted
-	KindInvalid           // validation refused; Fields says where
-	KindTooLarge          // the object is beyond a size limit of the apiserver or etcd
-	KindUnserved          // this server does not serve the resource or cannot patch it
-	KindRequest           // any other 4xx, or a name that cannot be put into a URL
-	KindThrottled         // 429
-	KindTransport         // no complete answer
-	KindUnavailable       // 502, 503 or 504
-	KindServer            // 500 and other 5xx
-	KindWebhookDown       // an admission webhook could not be called; By names it
-	KindConversion        // a conversion webhook failed
-	KindUnreadable        // the apiserver cannot open what is stored
-	KindNoSpace           // etcd has reached its quota
-	KindNoDryRun          // a webhook with side effects cannot be asked in a dry run; By names it
-	KindAnswer            // 2xx without a resourceVersion: written or not, the answer does not say
-	KindOutage            // the run was stopped by an outage before this object was settled
-	KindInterrupted       // the run was stopped otherwise before this object was settled
+	KindUnknown       Kind = iota
+	KindWebhook            // an admission webhook refused; By names it
+	KindPolicy             // an admission policy refused; By names it
+	KindAdmission          // an admission plugin of the apiserver refused
+	KindForbidden          // the authorizer refused the patch verb
+	KindUnauthorized       // the credentials were not accepted
+	KindInvalid            // validation refused; Fields says where
+	KindTooLarge           // the object is beyond a size limit of the apiserver or etcd
+	KindUnserved           // this server does not serve the resource or cannot patch it
+	KindRequest            // any other 4xx, or a name that cannot be put into a URL
+	KindThrottled          // 429
+	KindTransport          // no complete answer
+	KindUnavailable        // 502, 503 or 504
+	KindServer             // 500 and other 5xx
+	KindWebhookDown        // an admission webhook could not be called; By names it
+	KindConversion         // the object could not be converted to the version asked for or to the stored one
+	KindStoredVersion      // the object is stored at a version that its CRD, or this apiserver, no longer has
+	KindUnreadable         // the apiserver cannot open what is stored
+	KindNoSpace            // etcd has reached its quota
+	KindNoDryRun           // a webhook with side effects cannot be asked in a dry run; By names it
+	KindAnswer             // 2xx without a resourceVersion: written or not, the answer does not say
+	KindOutage             // the run was stopped by an outage before this object was settled
+	KindInterrupted        // the run was stopped otherwise before this object was settled
 )
 
 var kinds = [...]struct{ name, text string }{
-	KindUnknown:      {"unknown", "failed"},
-	KindWebhook:      {"webhook", "refused by admission webhook"},
-	KindPolicy:       {"policy", "refused by admission policy"},
-	KindAdmission:    {"admission", "refused by admission"},
-	KindForbidden:    {"forbidden", "refused by authorization"},
-	KindUnauthorized: {"unauthorized", "credentials not accepted"},
-	KindInvalid:      {"invalid", "refused by validation"},
-	KindTooLarge:     {"tooLarge", "object too large"},
-	KindUnserved:     {"unserved", "resource not served for patching"},
-	KindRequest:      {"request", "request refused"},
-	KindThrottled:    {"throttled", "throttled by the apiserver"},
-	KindTransport:    {"transport", "no answer"},
-	KindUnavailable:  {"unavailable", "apiserver unavailable"},
-	KindServer:       {"server", "apiserver error"},
-	KindWebhookDown:  {"webhookDown", "cannot call admission webhook"},
-	KindConversion:   {"conversion", "conversion webhook failed"},
-	KindUnreadable:   {"unreadable", "stored value unreadable for the apiserver"},
-	KindNoSpace:      {"noSpace", "etcd is out of space"},
-	KindNoDryRun:     {"noDryRun", "dry run not supported by admission webhook"},
-	KindAnswer:       {"answer", "answer without a resourceVersion"},
-	KindOutage:       {"outage", "stopped by an outage"},
-	KindInterrupted:  {"interrupted", "interrupted"},
+	KindUnknown:       {"unknown", "failed"},
+	KindWebhook:       {"webhook", "refused by admission webhook"},
+	KindPolicy:        {"policy", "refused by admission policy"},
+	KindAdmission:     {"admission", "refused by admission"},
+	KindForbidden:     {"forbidden", "refused by authorization"},
+	KindUnauthorized:  {"unauthorized", "credentials not accepted"},
+	KindInvalid:       {"invalid", "refused by validation"},
+	KindTooLarge:      {"tooLarge", "object too large"},
+	KindUnserved:      {"unserved", "resource not served for patching"},
+	KindRequest:       {"request", "request refused"},
+	KindThrottled:     {"throttled", "throttled by the apiserver"},
+	KindTransport:     {"transport", "no answer"},
+	KindUnavailable:   {"unavailable", "apiserver unavailable"},
+	KindServer:        {"server", "apiserver error"},
+	KindWebhookDown:   {"webhookDown", "cannot call admission webhook"},
+	KindConversion:    {"conversion", "conversion between versions failed"},
+	KindStoredVersion: {"storedVersion", "stored at a version that the apiserver does not know"},
+	KindUnreadable:    {"unreadable", "stored value unreadable for the apiserver"},
+	KindNoSpace:       {"noSpace", "etcd is out of space"},
+	KindNoDryRun:      {"noDryRun", "dry run not supported by admission webhook"},
+	KindAnswer:        {"answer", "answer without a resourceVersion"},
+	KindOutage:        {"outage", "stopped by an outage"},
+	KindInterrupted:   {"interrupted", "interrupted"},
 }
 
 // String returns the word used in reports.

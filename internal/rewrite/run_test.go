@@ -26,13 +26,13 @@ func TestRequest(t *testing.T) {
 	if f.lastBody != `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1"}}` {
 		t.Errorf("body %s", f.lastBody)
 	}
-	if f.last.Method != "PATCH" || f.last.Header.Get("Accept") != accept || f.last.Header.Get("Content-Type") != "application/merge-patch+json" {
+	if f.last.Method != "PATCH" || f.last.Header.Get("Accept") != "application/json;as=Table;g=meta.k8s.io;v=v1" || f.last.Header.Get("Content-Type") != "application/merge-patch+json" {
 		t.Errorf("%s %v", f.last.Method, f.last.Header)
 	}
 
 	group := Resource{Kind: "Deployment", Namespaced: true}
 	group.Group, group.Version, group.GroupVersionResource.Resource = "apps", "v1", "deployments"
-	c, err := newPatchClient(f.memory(), group, 1, false)
+	c, err := newPatchClient(f.memory(), group, Options{Concurrency: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

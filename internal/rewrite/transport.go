@@ -15,14 +15,22 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 )
 
-// accept asks for a Table, which brings the resourceVersion and, with includeObject=None, nothing of the object.
-// (PartialObjectMetadata carries annotations, among them last-applied-configuration: a secret in plaintext.)
-const accept = "application/json;as=Table;g=meta.k8s.io;v=v1"
+// accept asks for the form of answer that brings the least of an object beside its resourceVersion. A Table, with
+// includeObject=None, has the cells alone, and PartialObjectMetadata has the annotations, among them
+// last-applied-configuration: a secret in plaintext. The cells of a custom resource are whatever its CRD's printer
+// columns name, spec included; its metadata is the lesser evil, and is read no further than to the resourceVersion.
+func (r Resource) accept() string {
+	if r.Custom {
+		return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+	}
+	return "application/json;as=Table;g=meta.k8s.io;v=v1"
+}
 
 // fieldManager is whom the apiserver records, were it to record anything for an empty patch.
 const fieldManager = "svmctl"
@@ -34,6 +42,7 @@ type patchClient struct {
 	rest   *rest.RESTClient // builds and checks paths
 	http   *http.Client
 	prefix []byte // of the body, up to the resourceVersion
+	sub    string // subresource, "" for the object itself
 	dryRun bool
 }
 
@@ -48,9 +57,20 @@ type answer struct {
 	unsent     bool
 }
 
-func newPatchClient(cfg *rest.Config, res Resource, concurrency int, dryRun bool) (*patchClient, error) {
-	cfg = rest.CopyConfig(cfg)
+func newPatchClient(cfg *rest.Config, res Resource, opts Options) (*patchClient, error) {
 	gv := res.GroupVersion()
+	rc, client, err := connect(cfg, gv, opts.Concurrency)
+	if err != nil {
+		return nil, err
+	}
+	prefix := fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,"metadata":{"resourceVersion":"`, gv.String(), res.Kind)
+	return &patchClient{res: res, rest: rc, http: client, prefix: prefix, sub: opts.Subresource, dryRun: opts.DryRun}, nil
+}
+
+// connect prepares what builds the paths of a group and version, and what sends requests there; redirects are not
+// followed.
+func connect(cfg *rest.Config, gv schema.GroupVersion, concurrency int) (*rest.RESTClient, *http.Client, error) {
+	cfg = rest.CopyConfig(cfg)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/apis"
 	if gv.Group == "" {
@@ -60,21 +80,20 @@ func newPatchClient(cfg *rest.Config, res Resource, concurrency int, dryRun bool
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return keepConnections(rt, concurrency) })
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("preparing the connection to %s: %w", cfg.Host, err)
+		return nil, nil, fmt.Errorf("preparing the connection to %s: %w", cfg.Host, err)
 	}
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 	base, path, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("parsing the apiserver's address: %w", err)
+		return nil, nil, fmt.Errorf("parsing the apiserver's address: %w", err)
 	}
 	rc, err := rest.NewRESTClient(base, path, rest.ClientContentConfig{GroupVersion: gv}, nil, &own)
 	if err != nil {
-		return nil, fmt.Errorf("preparing requests for %s: %w", res.GroupResource(), err)
+		return nil, nil, fmt.Errorf("preparing requests for %s: %w", gv, err)
 	}
-	prefix := fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,"metadata":{"resourceVersion":"`, gv.String(), res.Kind)
-	return &patchClient{res: res, rest: rc, http: &own, prefix: prefix, dryRun: dryRun}, nil
+	return rc, &own, nil
 }
 
 // keepConnections raises the limit of idle connections for transports that do not multiplex: http.DefaultTransport,
@@ -119,8 +138,11 @@ func (c *patchClient) request(ctx context.Context, obj Object) (*http.Request, e
 		return nil, errors.New("namespace does not fit the resource")
 	}
 	r := c.rest.Verb(http.MethodPatch).NamespaceIfScoped(obj.Namespace, c.res.Namespaced).
-		Resource(c.res.Resource).Name(obj.Name).
-		Param("fieldManager", fieldManager).Param("includeObject", "None")
+		Resource(c.res.Resource).Name(obj.Name).SubResource(c.subresources()...).
+		Param("fieldManager", fieldManager)
+	if !c.res.Custom {
+		r = r.Param("includeObject", "None")
+	}
 	if c.dryRun {
 		r = r.Param("dryRun", "All")
 	}
@@ -133,9 +155,16 @@ func (c *patchClient) request(ctx context.Context, obj Object) (*http.Request, e
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", accept)
+	req.Header.Set("Accept", c.res.accept())
 	req.Header.Set("Content-Type", string(types.MergePatchType))
 	return req, nil
+}
+
+func (c *patchClient) subresources() []string {
+	if c.sub == "" {
+		return nil
+	}
+	return []string{c.sub}
 }
 
 // patch sends one request and reads its answer; it never sends a second one.
@@ -154,7 +183,14 @@ func (c *patchClient) patch(ctx context.Context, obj Object) answer {
 	}()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		a := answer{retryAfter: retryAfter(resp)}
-		a.status, a.failure, a.course = judge(c.res.GroupResource(), obj.Name, resp.StatusCode, readStatus(resp.Body))
+		st := readStatus(resp.Body)
+		a.status, a.failure, a.course = judge(c.res.GroupResource(), obj.Name, resp.StatusCode, st)
+		if a.status == NotFound && c.sub != "" {
+			// A CRD without the subresource gets the very answer that a missing object does
+			// (k8s.io/apiextensions-apiserver pkg/apiserver/customresource_handler.go: ServeHTTP).
+			a.status, a.course = Failed, unsettled
+			a.failure = &Failure{Kind: KindUnserved, Code: resp.StatusCode, Reason: knownReason(st.Reason), Message: clip(st.Message)}
+		}
 		// An apiserver that runs into a timeout, its own or etcd's, may yet write; one that asks a webhook has not.
 		a.uncertain = resp.StatusCode >= 500 && a.failure.Kind != KindWebhook && a.failure.Kind != KindWebhookDown
 		return a
