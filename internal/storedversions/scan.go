@@ -1,0 +1,151 @@
+package storedversions
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/crd"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// counter counts what a scan meets of custom resources.
+type counter struct {
+	definitions map[verify.Resource]*crd.Definition
+	holdings    map[verify.Resource]*holding
+}
+
+func newCounter(definitions []*crd.Definition) *counter {
+	c := &counter{definitions: make(map[verify.Resource]*crd.Definition)}
+	for _, d := range definitions {
+		c.definitions[resourceOf(d)] = d
+	}
+	return c
+}
+
+func resourceOf(d *crd.Definition) verify.Resource {
+	return verify.Resource{Group: d.Group, Name: d.Plural}
+}
+
+func (c *counter) Begin() { c.holdings = make(map[verify.Resource]*holding) }
+
+func (c *counter) of(r verify.Resource) *holding {
+	h := c.holdings[r]
+	if h == nil {
+		h = &holding{stored: make(map[string]int64), names: make(map[string]bool)}
+		c.holdings[r] = h
+	}
+	return h
+}
+
+// Take counts one object. A key that lies among the objects of a resource and names none of them is read by a LIST all the
+// same, and nobody knows its version.
+func (c *counter) Take(r *etcdscan.Record, _ *etcdscan.Entry) error {
+	resource := verify.Resource{Group: r.Object.Group, Name: r.Object.Resource}
+	if r.Object.Beside != "" {
+		if beside, err := verify.ParseResource(r.Object.Beside); err == nil && c.definitions[beside] != nil {
+			c.of(beside).unknown++
+		}
+		return nil
+	}
+	if resource.Name == "" || key.Builtin(resource.Group, resource.Name) {
+		return nil
+	}
+	version, ok := strings.CutPrefix(r.Stored.APIVersion, resource.Group+"/")
+	if !ok || r.Fault != etcdscan.NoFault {
+		c.of(resource).unknown++
+		return nil
+	}
+	c.of(resource).stored[version]++
+	return nil
+}
+
+// Examine looks for managedFields of versions that are gone.
+func (c *counter) Examine(r *etcdscan.Record, payload []byte) error {
+	d := c.definitions[verify.Resource{Group: r.Object.Group, Name: r.Object.Resource}]
+	if d == nil {
+		return nil
+	}
+	_, _, managed, err := crd.Metadata(payload)
+	if err != nil {
+		return nil // Take has counted what cannot be read
+	}
+	h := c.of(resourceOf(d))
+	gone := false
+	for _, apiVersion := range managed {
+		version, ours := strings.CutPrefix(apiVersion, d.Group+"/")
+		if _, known := d.Version(version); ours && !known {
+			h.names[version], gone = true, true
+		}
+	}
+	if gone {
+		h.managed++
+	}
+	return nil
+}
+
+// sight is what one scan saw.
+type sight struct {
+	*counter
+	etcdscan.Result
+	roots []string
+	scope audit.Scope
+}
+
+// look scans the directories of the definitions, or with all everything under the storage roots.
+func look(ctx context.Context, req Request, definitions []*crd.Definition, all bool) (*sight, error) {
+	c := newCounter(definitions)
+	roots, err := etcdscan.Roots(ctx, req.Store, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(roots) == 0:
+		return nil, audit.ErrNoRoot
+	}
+	prefixes := slices.Clone(req.Prefixes)
+	if len(prefixes) == 0 {
+		for _, root := range roots {
+			if all {
+				prefixes = append(prefixes, root)
+				continue
+			}
+			for _, d := range definitions {
+				prefixes = append(prefixes, root+"/"+key.DirIn(root, d.Group, d.Plural))
+			}
+		}
+	}
+	scope := etcdscan.NewScope(prefixes, roots)
+	progress := req.Progress
+	if progress == nil {
+		progress = new(etcdscan.Progress)
+	}
+	result, err := etcdscan.Scan(ctx, req.Store, scope, 0, c, progress)
+	if err != nil {
+		return nil, err
+	}
+	return &sight{counter: c, Result: result, roots: roots,
+		scope: audit.Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0, Whole: result.Shortfall == nil}}, nil
+}
+
+// row describes one definition as it was seen.
+func (s *sight) row(d *crd.Definition) Row {
+	h := s.of(resourceOf(d))
+	state, reason := judge(d, h, s.Shortfall)
+	return Row{
+		Name: d.Name, State: state, Reason: reason, StorageVersion: d.Storage(), Served: orEmpty(d.Served()),
+		StoredVersions: orEmpty(d.StoredVersions), Stored: h.stored, Unknown: h.unknown, FromRevision: s.Pin.Revision,
+		ManagedFields: ManagedFields{Objects: h.managed, Versions: orEmpty(slices.Sorted(maps.Keys(h.names)))},
+		Dropped:       []string{}, PutBack: []string{},
+	}
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
