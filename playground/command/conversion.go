@@ -25,9 +25,9 @@ func newConversionCommand() *cobra.Command {
 holds spec.hostPort, v2 spec.host and spec.port. It prints its URL, which 'playground
 conversion-crd' takes, and writes it to the ready file.
 
-It converts everything but what the flags say. The apiserver puts all objects of a LIST that
-have another version into one review, and one object that cannot be converted fails them all.
-While it runs,
+It converts everything but what the flags say. A review may hold several objects, and one that
+cannot be converted fails them all; the apiserver asks several times for one PATCH, so that a
+delay adds up. While it runs,
   POST /fail?for=10s        has it answer HTTP 500 to each review for that long,
   POST /fail?first=3        to so many reviews,
   POST /fail?name=REGEXP    fail objects whose name matches, or none when empty, and

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,15 +49,13 @@ func (d *drive) convert(args ...string) string {
 		hook.Process.Signal(syscall.SIGTERM)
 		hook.Wait()
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	var url string
+	d.until(func() error {
 		data, err := os.ReadFile(ready)
-		if err == nil {
-			return strings.TrimSpace(string(data))
-		}
-		if time.Now().After(deadline) {
-			d.t.Fatal(err)
-		}
-	}
+		url = strings.TrimSpace(string(data))
+		return err
+	})
+	return url
 }
 
 // apply hands a manifest with the webhook filled in to the apiserver.
@@ -69,19 +68,31 @@ func (d *drive) apply(url, name string) {
 	d.do("kubectl", "apply", "-f", filled)
 }
 
-// eventually repeats a call until it prints what is wanted: the apiserver follows a changed
-// definition with a delay.
-func (d *drive) eventually(want string, args ...string) {
+// until repeats a step until it succeeds: the apiserver follows a changed definition, webhook or
+// policy with a delay.
+func (d *drive) until(step func() error) {
 	d.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		out, err := d.try(args...)
-		if err == nil && out == want {
+		err := step()
+		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			d.t.Fatalf("%v: printed %q (%v), want %q", args, out, err, want)
+			d.t.Fatal(err)
 		}
 	}
+}
+
+// eventually repeats a call until it prints what is wanted.
+func (d *drive) eventually(want string, args ...string) {
+	d.t.Helper()
+	d.until(func() error {
+		out, err := d.try(args...)
+		if err == nil && out != want {
+			err = fmt.Errorf("%v: printed %q, want %q", args, out, want)
+		}
+		return err
+	})
 }
 
 // stored tells as what version etcd holds a SelfieRequest.
@@ -116,12 +127,13 @@ func TestConversionOnAPlane(t *testing.T) {
 
 	d.apply(url, "selfierequests-v1-v2.yaml")
 	// An object may still be stored as v1 for a moment after.
-	for deadline := time.Now().Add(20 * time.Second); d.stored("cr2") != "v2"; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("cr2 was never stored as v2")
-		}
+	d.until(func() error {
 		d.do("kubectl", "replace", "--force", "-f", filepath.Join(crds, "cr2.yaml"))
-	}
+		if got := d.stored("cr2"); got != "v2" {
+			return fmt.Errorf("while v2 is the storage version, cr2 is stored as %q", got)
+		}
+		return nil
+	})
 	if got := d.stored("cr1"); got != "v1" {
 		t.Errorf("nobody wrote it, and cr1 is stored as %q", got)
 	}
@@ -130,15 +142,13 @@ func TestConversionOnAPlane(t *testing.T) {
 
 	const canary = "CANARY-1f0c"
 	d.apply(d.convert("--fail-name", "^cr1$", "--fail-message", canary), "selfierequests-v1-v2.yaml")
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	d.until(func() error {
 		_, err := d.try("kubectl", "get", "selfierequests.v2.stable.example.com", "cr1")
-		if err != nil && strings.Contains(err.Error(), canary) {
-			break
+		if err == nil || !strings.Contains(err.Error(), canary) {
+			return fmt.Errorf("the conversion of cr1 never failed: %v", err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the conversion of cr1 never failed: %v", err)
-		}
-	}
+		return nil
+	})
 	d.do("kubectl", "get", "selfierequests.v2.stable.example.com", "cr2")
 
 	// The end of the way, but for the proof: cr1 is rewritten, v1 is struck off and goes.

@@ -14,6 +14,9 @@ const group = "stable.example.com"
 type object map[string]json.RawMessage
 
 func (o object) text(field string) (string, error) {
+	if o[field] == nil {
+		return "", fmt.Errorf("parsing %s: missing", field)
+	}
 	var text string
 	if err := json.Unmarshal(o[field], &text); err != nil {
 		return "", fmt.Errorf("parsing %s: not a string", field)

@@ -19,7 +19,7 @@ import (
 // Path is where reviews are answered.
 const Path = "/crdconvert"
 
-// bodyLimit bounds one review, which holds each object of a LIST that has another version.
+// bodyLimit bounds one review, which may hold all objects of a LIST.
 const bodyLimit = 256 << 20
 
 // Counts is what the webhook has done so far.
