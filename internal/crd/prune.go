@@ -15,13 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Problem tells why an apiserver cannot read a stored object, or would not write it back.
+// Problem tells why an apiserver cannot read a stored object, or not as one of its definition.
 type Problem string
 
 const (
 	UnknownVersion Problem = "UnknownVersion" // its version is not in spec.versions
 	OtherGroup     Problem = "OtherGroup"     // its apiVersion is of another group than the definition
-	OtherKind      Problem = "OtherKind"      // it has another kind: it is read unpruned, and its update is invalid
+	OtherKind      Problem = "OtherKind"      // it has another kind: read as it is, without pruning, and no longer of that kind once it is patched
 	Malformed      Problem = "Malformed"      // metadata, its own or that of an embedded resource, is no object metadata
 )
 
