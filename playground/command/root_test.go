@@ -30,6 +30,7 @@ func TestNothingIsUp(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"status", "--dir", dir}, {"stop", "etcd", "--dir", dir}, {"restart", "etcd", "--dir", dir},
+		{"exec", "--dir", dir, "true"},
 	} {
 		code, stdout, stderr := run(t, args...)
 		if want := "playground: error: " + dir + ": no plane is up there\n"; code != 1 || stdout != "" || stderr != want {
@@ -49,6 +50,10 @@ func TestWrongFlagsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		{[]string{"up", "--user", "a/b"}, "user name"},
 		{[]string{"up", "--etcd-auth", "--no-etcd-tls"}, "--etcd-auth needs TLS"},
 		{[]string{"up", "--encryption-provider-config", "/no/such/file"}, "reading the EncryptionConfiguration"},
+		{[]string{"up", "--encryption-provider-config-of", "kube-apiserver=/no/such/file"}, "reading the EncryptionConfiguration"},
+		{[]string{"up", "--encryption-provider-config-of", "kube-apiserver-2="}, "the apiservers are kube-apiserver"},
+		{[]string{"up", "--encryption-provider-config-of", "/file"}, "want NAME=FILE"},
+		{[]string{"up", "--apiservers", "4"}, "want 1 to 3"},
 		{[]string{"status", "-o", "xml"}, `--output "xml"`},
 		{[]string{"webhook", "--deny-name", "("}, "--deny-name"},
 		{[]string{"webhook", "--cert", "x"}, "--cert and --key"},
