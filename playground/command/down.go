@@ -40,7 +40,20 @@ func newDownCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			status, err := client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			end, err := supervisor.WatchEnd(status.PID)
+			if err != nil {
+				return err
+			}
+			defer end.Close()
 			if err := client.Down(ctx); err != nil {
+				return err
+			}
+			// Its network namespace ends only with the supervisor itself, which lets go of the lock before.
+			if err := end.Await(ctx); err != nil {
 				return err
 			}
 			return supervisor.AwaitFree(ctx, layout.Lock())
