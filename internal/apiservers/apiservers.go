@@ -6,6 +6,7 @@
 package apiservers
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -95,7 +96,7 @@ type served struct {
 // storage version is not served, or not at all. A problem, in fixed words, says that it is not known.
 func (s Server) StorageVersionHash(gr schema.GroupResource) (hash string, isServed bool, problem string) {
 	if !s.Answered {
-		return "", false, s.Problem
+		return "", false, cmp.Or(s.Problem, "not asked")
 	}
 	for _, key := range []string{allGroups, gr.Group} {
 		if p := s.unread[key]; p != "" {
@@ -114,7 +115,7 @@ func (s Server) StorageVersionHash(gr schema.GroupResource) (hash string, isServ
 func (s Server) Encryption() (hash, problem string) {
 	switch {
 	case !s.Answered:
-		return "", s.Problem
+		return "", cmp.Or(s.Problem, "not asked")
 	case !s.MetricsRead:
 		return "", "its metrics: " + s.MetricsProblem
 	case s.EncryptionConfig != "":
