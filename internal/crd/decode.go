@@ -45,29 +45,31 @@ func unmarshal(payload []byte, into any) error {
 // Metadata reads what can be told of a stored custom resource without its CustomResourceDefinition: its apiVersion, whether it is
 // being deleted, and the apiVersions that its managedFields name, sorted, each once and at most 32.
 func Metadata(payload []byte) (apiVersion string, terminating bool, managed []string, err error) {
-	var o struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   struct {
-			DeletionTimestamp any `json:"deletionTimestamp"`
-			ManagedFields     []struct {
-				APIVersion string `json:"apiVersion"`
-			} `json:"managedFields"`
-		} `json:"metadata"`
-	}
-	if err := unmarshal(payload, &o); err != nil {
+	var object map[string]any
+	if err := unmarshal(payload, &object); err != nil {
 		return "", false, nil, err
 	}
-	if o.Kind == "" || !wellFormed(o.APIVersion) {
+	apiVersion, _ = object["apiVersion"].(string)
+	if kind, _ := object["kind"].(string); kind == "" || !wellFormed(apiVersion) {
 		return "", false, nil, ErrType
 	}
-	for _, m := range o.Metadata.ManagedFields {
-		if wellFormed(m.APIVersion) && len(managed) < maxManaged && !slices.Contains(managed, m.APIVersion) {
-			managed = append(managed, m.APIVersion)
+	terminating, managed = look(object)
+	return apiVersion, terminating, managed, nil
+}
+
+// look reads whether an object is being deleted, and the apiVersions in its managedFields.
+func look(object map[string]any) (terminating bool, managed []string) {
+	meta, _ := object["metadata"].(map[string]any)
+	entries, _ := meta["managedFields"].([]any)
+	for _, entry := range entries {
+		fields, _ := entry.(map[string]any)
+		apiVersion, _ := fields["apiVersion"].(string)
+		if wellFormed(apiVersion) && len(managed) < maxManaged && !slices.Contains(managed, apiVersion) {
+			managed = append(managed, apiVersion)
 		}
 	}
 	slices.Sort(managed)
-	return o.APIVersion, o.Metadata.DeletionTimestamp != nil, managed, nil
+	return meta["deletionTimestamp"] != nil, managed
 }
 
 // wellFormed tells whether a text is fit to be shown as an apiVersion.

@@ -137,6 +137,7 @@ func (p *parser) definition(text []byte, at string) error {
 	o.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
 	o.ResourceVersion, o.UID, o.DeletionTimestamp = "", "", nil
 	d := define(&o)
+	d.StoredVersions = nil // those that defaulting made up
 	for _, e := range strict {
 		var unknown kjson.FieldError
 		if errors.As(e, &unknown) && len(d.UnknownFields) < maxUnknown {

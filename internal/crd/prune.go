@@ -3,7 +3,7 @@ package crd
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -113,7 +113,15 @@ func (p *Pruner) Examine(payload []byte) (Examination, error) {
 		return Examination{}, ErrType
 	}
 	var e Examination
-	e.look(object, p.d)
+	var managed []string
+	e.Terminating, managed = look(object)
+	for _, m := range managed {
+		if version, ours := strings.CutPrefix(m, p.d.Group+"/"); ours {
+			if _, known := p.d.Version(version); !known {
+				e.ManagedVersions = append(e.ManagedVersions, m)
+			}
+		}
+	}
 	gv, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil || gv.Group != p.d.Group {
 		e.Problem = OtherGroup
@@ -139,25 +147,6 @@ func (p *Pruner) Examine(payload []byte) (Examination, error) {
 	e.Readable = true
 	e.Paths, e.Omitted = e.lost.sorted()
 	return e, nil
-}
-
-// look reads what is told of an object besides its fields.
-func (e *Examination) look(object map[string]any, d *Definition) {
-	meta, _ := object["metadata"].(map[string]any)
-	e.Terminating = meta["deletionTimestamp"] != nil
-	entries, _ := meta["managedFields"].([]any)
-	for _, entry := range entries {
-		fields, _ := entry.(map[string]any)
-		apiVersion, _ := fields["apiVersion"].(string)
-		gv, err := schema.ParseGroupVersion(apiVersion)
-		if err != nil || gv.Group != d.Group || !wellFormed(apiVersion) || len(e.ManagedVersions) == maxManaged {
-			continue
-		}
-		if _, known := d.Version(gv.Version); !known && !slices.Contains(e.ManagedVersions, apiVersion) {
-			e.ManagedVersions = append(e.ManagedVersions, apiVersion)
-		}
-	}
-	slices.Sort(e.ManagedVersions)
 }
 
 // rewrite sends an object through the versions that a patch would bring it through.
