@@ -41,7 +41,8 @@ func newAPI(t *testing.T) *api {
 			"admissionregistration.k8s.io/v1beta1": "mutatingadmissionpolicies:MutatingAdmissionPolicy:cluster mutatingadmissionpolicybindings:MutatingAdmissionPolicyBinding:cluster",
 			"stable.example.com/v1":                "widgets:Widget widgets/status:Widget limits:Limit:cluster",
 			"stable.example.com/v2":                "widgets:Widget widgets/status:Widget",
-			"v1":                                   "configmaps:ConfigMap secrets:Secret",
+			"events.k8s.io/v1":                     "events:Event",
+			"v1":                                   "configmaps:ConfigMap secrets:Secret events:Event",
 		},
 	}
 }
@@ -147,6 +148,7 @@ func text(code int, body string) http.HandlerFunc {
 
 var (
 	secrets = preflight.Request{Resource: schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, Kind: "Secret", Namespaced: true}
+	events  = preflight.Request{Resource: schema.GroupVersionResource{Version: "v1", Resource: "events"}, Kind: "Event", Namespaced: true}
 	widgets = preflight.Request{Resource: schema.GroupVersionResource{Group: "stable.example.com", Version: "v2", Resource: "widgets"}, Kind: "Widget", Namespaced: true}
 )
 

@@ -3,11 +3,14 @@ package preflight_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/svmctl/svmctl/internal/preflight"
@@ -93,17 +96,25 @@ func TestAbsentAPIs(t *testing.T) {
 	}
 }
 
-// silent is an apiserver that takes requests and never answers.
-type silent struct{}
+// silent is an apiserver that takes requests and never answers those whose path begins with prefix.
+type silent struct {
+	prefix string
+	api    *api
+}
 
-func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
-	<-r.Context().Done()
-	return nil, r.Context().Err()
+func (s silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(r.URL.Path, s.prefix) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	w := httptest.NewRecorder()
+	s.api.ServeHTTP(w, r)
+	return w.Result(), nil
 }
 
 func TestBounded(t *testing.T) {
 	req := secrets
-	req.Config = &rest.Config{Host: "https://fake", Transport: silent{}}
+	req.Config = &rest.Config{Host: "https://fake", Transport: silent{"/", nil}}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		got := lines(preflight.Look(t.Context(), req))
@@ -124,6 +135,29 @@ func TestBounded(t *testing.T) {
 		}
 		if strings.Contains(got, "Nothing") || !strings.Contains(got, "interrupted") {
 			t.Error(got)
+		}
+	})
+}
+
+// TestOneSilentAnswer: what comes after it is read nevertheless.
+func TestOneSilentAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.objects[registration+"v1/mutatingwebhookconfigurations"] = []any{&admissionv1.MutatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: "changer"}, Webhooks: []admissionv1.MutatingWebhook{{
+				Name: "m.example.com", Rules: []admissionv1.RuleWithOperations{rule("*", "*", "*")},
+				ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: "hooks", Name: "gone"}}}}}}
+		req := secrets
+		req.Config = &rest.Config{Host: "https://fake", Transport: silent{registration + "v1/validatingwebhook", a.empty()}}
+		start := time.Now()
+		got := lines(preflight.Look(t.Context(), req))
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("took %s", took)
+		}
+		const want = "blocking NoBackend MutatingWebhookConfiguration changer: webhook m.example.com fails closed and there is no service hooks/gone: while that is so, the apiserver refuses every UPDATE of secrets\n" +
+			"warning NotRead validatingwebhookconfigurations.admissionregistration.k8s.io: not read (list validatingwebhookconfigurations.admissionregistration.k8s.io): no answer in time"
+		if got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
 		}
 	})
 }

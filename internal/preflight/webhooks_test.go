@@ -43,6 +43,9 @@ func TestWebhookMatches(t *testing.T) {
 			w.Rules = []admissionv1.RuleWithOperations{rule("stable.example.com", "v1", "widgets")}
 			w.MatchPolicy = new(admissionv1.Exact)
 		}, "info Nothing"},
+		{"the same objects in another group", events, func(w *admissionv1.ValidatingWebhook) {
+			w.Rules = []admissionv1.RuleWithOperations{rule("events.k8s.io", "v1", "events")}
+		}, "blocking NoBackend"},
 		{"a version that is not served", widgets, func(w *admissionv1.ValidatingWebhook) {
 			w.Rules = []admissionv1.RuleWithOperations{rule("stable.example.com", "v1alpha1", "widgets")}
 		}, "info Nothing"},
@@ -111,6 +114,10 @@ func TestWebhookBackend(t *testing.T) {
 		},
 			"warning BackendUnknown " + subject + "fails closed and its service hooks/guard could not be read: an UPDATE of secrets is refused if nobody is there\n" +
 				"warning NotRead services in namespace hooks: not read (get services): something other than an apiserver answered 404"},
+		{"a proxy knows no service, in JSON", nil, func(a *api) {
+			a.answers["/api/v1/namespaces/hooks/services/guard"] = text(http.StatusNotFound, `{"message":"not here"}`)
+		}, "warning BackendUnknown " + subject + "fails closed and its service hooks/guard could not be read: an UPDATE of secrets is refused if nobody is there\n" +
+			"warning NotRead services in namespace hooks: not read (get services): something other than an apiserver answered 404"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newAPI(t)
