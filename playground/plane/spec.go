@@ -49,7 +49,7 @@ func (s *Spec) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.EncryptionProviderConfig, "encryption-provider-config", "", "EncryptionConfiguration `file`; edit it in place to see it reloaded")
 	flags.Var(&filesByName{&s.EncryptionProviderConfigOf}, "encryption-provider-config-of", "another such file for one apiserver, as `NAME=FILE` with the name of its process, repeatable; without FILE it has none")
 	flags.DurationVar(&s.EncryptionReloadInterval, "encryption-reload-interval", 0, "how often the apiserver looks at that file (0: Kubernetes' own 1m)")
-	flags.BoolVar(&s.AuditLog, "audit-log", false, "write the apiserver's audit events, level Metadata, to DIR/audit.log")
+	flags.BoolVar(&s.AuditLog, "audit-log", false, "write the apiserver's audit events, level Metadata, to DIR/audit.log (DIR/audit-NAME.log of a further one)")
 	flags.StringArrayVar(&s.APIServerArgs, "apiserver-arg", nil, "further `flag` of kube-apiserver, repeatable")
 	flags.BoolVar(&s.WithoutControllerManager, "without-controller-manager", false, "start no kube-controller-manager")
 	flags.StringArrayVar(&s.ControllerManagerArgs, "controller-manager-arg", nil, "further `flag` of kube-controller-manager, repeatable")
