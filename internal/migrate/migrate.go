@@ -5,30 +5,24 @@ package migrate
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
 	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/spool"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // ErrForeignEtcd means that the apiserver stores its objects in another etcd than the one that was scanned.
 var ErrForeignEtcd = errors.New("this etcd is not the one of this apiserver")
-
-// CustomResourceError refuses a custom resource: what its schema does not know would be dropped by a rewrite.
-type CustomResourceError struct{ Resource string }
-
-func (e *CustomResourceError) Error() string {
-	return fmt.Sprintf("migrating %s: it is a custom resource, and rewriting one can drop fields that its present schema does not know; svmctl cannot check that yet", e.Resource)
-}
 
 // Backend is who rewrites.
 type Backend string
@@ -52,6 +46,8 @@ type Store interface {
 	etcdscan.Source
 	Look(ctx context.Context, key string) (kv etcdscan.KeyValue, found bool, err error)
 	Health(ctx context.Context) (live.Health, error)
+	// SaveSnapshot writes a snapshot of etcd to a new file that only its owner may read, whole or not at all.
+	SaveSnapshot(ctx context.Context, path string) (size int64, sum [32]byte, err error)
 }
 
 // Request is what to migrate, and how.
@@ -62,6 +58,10 @@ type Request struct {
 	Prefixes     []string // empty: the storage roots found in etcd
 	Resources    []rewrite.Resource
 	Expectations verify.Expectations // of the resources; without Resources those of all that is to be migrated
+	AllStale     bool                // every resource, at the version that the API declares
+	APIServers   APIServerRequest
+	AllowPruning bool   // rewrite custom resources although fields would be lost, or nobody can see whether any would
+	SnapshotFile string // write a snapshot of etcd there before the first write; empty: none
 	Backend      Backend
 	DryRun       DryRun
 	Rewrite      rewrite.Options
@@ -69,6 +69,7 @@ type Request struct {
 	StallTimeout time.Duration // svm backend
 	Quota        int64         // bytes; 0: as etcd tells
 	MaxRounds    int
+	Definitions  *crd.Client // of custom resources
 	// Consent is asked with the plan before anything is written; its error ends the migration.
 	Consent func(context.Context, *Plan) error
 	// ProbeConsent is asked before one object is patched to see what the apiserver writes; its error ends the migration.
@@ -87,8 +88,9 @@ type migration struct {
 	report  *Report
 	targets []target
 	scope   []string // what is scanned again: where the targets lie
-	newest  int64    // the newest revision that the apiserver says it wrote
-	related bool     // an answer of the apiserver has fitted what etcd holds
+	survey  *apiservers.Survey
+	newest  int64 // the newest revision that the apiserver says it wrote
+	related bool  // an answer of the apiserver has fitted what etcd holds
 }
 
 // target is one resource to rewrite.
@@ -97,6 +99,9 @@ type target struct {
 	name    verify.Resource
 	root    string // storage root its stale objects lie under
 	refused string
+
+	definition *crd.Definition // of a custom resource, else nil
+	pruning    *spool.Spool[pruned]
 }
 
 // Run migrates. A Report comes back whenever something was looked at and the person agreed, however it ended; an error
@@ -107,6 +112,7 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 		Backend: req.Backend, DryRun: req.DryRun, StartedAt: req.Now().UTC(),
 		Reasons: []audit.Reason{}, Targets: []Target{}, Elsewhere: []Elsewhere{}, Warnings: []string{},
 	}}
+	defer m.close()
 	if m.Progress == nil {
 		m.Progress = new(Progress)
 	}
@@ -119,6 +125,12 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 }
 
 func (m *migration) run(ctx context.Context) error {
+	if err := m.declare(ctx); err != nil {
+		return err
+	}
+	if err := m.askAPIServers(ctx); err != nil {
+		return err
+	}
 	if err := m.probeTargets(ctx); err != nil {
 		return err
 	}
@@ -141,6 +153,9 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	m.elsewhere()
+	if err := m.foresee(ctx); err != nil {
+		return err
+	}
 	if m.DryRun == ClientDryRun {
 		return nil
 	}
@@ -152,19 +167,47 @@ func (m *migration) run(ctx context.Context) error {
 		m.conclude()
 		return nil
 	}
+	if stop := m.objection(); stop != nil {
+		m.report.Stopped = stop
+		m.refuseToBegin()
+		return nil
+	}
 	if m.DryRun == NoDryRun {
-		if err := m.checkRoom(ctx); err != nil {
-			return err
-		}
-		if err := m.Consent(ctx, &m.report.Plan); err != nil {
+		if err := m.begin(ctx); err != nil || m.report.Stopped != nil {
 			return err
 		}
 	}
 	if err := m.rounds(ctx); err != nil {
 		return err
 	}
+	m.restoreStoredVersions(ctx)
+	m.askAgain(ctx)
 	m.conclude()
 	return nil
+}
+
+// begin is what comes between the plan and the first write.
+func (m *migration) begin(ctx context.Context) error {
+	if err := m.checkRoom(ctx); err != nil {
+		return err
+	}
+	if err := m.Consent(ctx, &m.report.Plan); err != nil {
+		return err
+	}
+	if m.SnapshotFile != "" {
+		m.Progress.begin("saving a snapshot")
+		_, sum, err := m.Store.SaveSnapshot(ctx, m.SnapshotFile)
+		if err != nil {
+			return err
+		}
+		m.report.Snapshot = &Snapshot{Path: m.SnapshotFile, SHA256: hex.EncodeToString(sum[:])}
+	}
+	stop, err := m.probeEach(ctx)
+	if stop != nil {
+		m.report.Stopped = stop
+		m.refuseToBegin()
+	}
+	return err
 }
 
 // audit takes one look, judged by the expectations.
@@ -174,116 +217,4 @@ func (m *migration) audit(ctx context.Context, prefixes []string, also etcdscan.
 		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty,
 		Also: also, Version: m.Version, Now: m.Now, Progress: &m.Progress.Scan,
 	})
-}
-
-// chooseTargets takes the resources that were named, or else those in which something stale was found.
-func (m *migration) chooseTargets(ctx context.Context) error {
-	resources := m.Resources
-	if len(resources) == 0 {
-		found, err := m.staleResources(ctx)
-		if err != nil {
-			return err
-		}
-		resources = found
-	}
-	for _, r := range resources {
-		t := target{Resource: r, name: Name(r)}
-		if key.Builtin(r.Group, r.Resource) {
-			m.targets = append(m.targets, t)
-			continue
-		}
-		refusal := &CustomResourceError{Resource: t.name.String()}
-		if len(m.Resources) > 0 {
-			return refusal
-		}
-		m.refuse(t, refusal.Error())
-	}
-	for _, e := range m.Expectations {
-		m.report.Targets = append(m.report.Targets, targetOf(e))
-	}
-	return nil
-}
-
-func targetOf(e verify.Expectation) Target {
-	return Target{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From}
-}
-
-func (m *migration) staleResources(ctx context.Context) ([]rewrite.Resource, error) {
-	var found []rewrite.Resource
-	seen := make(map[string]bool)
-	for _, reason := range m.report.Before.Reasons {
-		if !rewritable(reason.Code) || seen[reason.Resource] {
-			continue
-		}
-		seen[reason.Resource] = true
-		r, err := Resolve(ctx, m.Config, reason.Resource)
-		var unknown *rewrite.UnknownResourceError
-		var unpatchable *rewrite.UnpatchableError
-		if errors.As(err, &unknown) || errors.As(err, &unpatchable) {
-			name, parseErr := verify.ParseResource(reason.Resource)
-			if parseErr != nil {
-				return nil, err
-			}
-			m.refuse(target{name: name}, err.Error())
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, r)
-	}
-	return found, nil
-}
-
-// refuse keeps a resource out of the migration; what is stale of it stays so, and the verdict tells.
-func (m *migration) refuse(t target, why string) {
-	t.refused = why
-	m.targets = append(m.targets, t)
-	m.report.Warnings = append(m.report.Warnings, why)
-}
-
-// Name is the name by which a resource is known in etcd, and so to expectations.
-func Name(r rewrite.Resource) verify.Resource {
-	group, name := key.Canonical(r.Group, r.Resource)
-	return verify.Resource{Group: group, Name: name}
-}
-
-// Resolve finds the resource that kubectl would take an argument for.
-func Resolve(ctx context.Context, cfg *rest.Config, arg string) (rewrite.Resource, error) {
-	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return rewrite.Resource{}, fmt.Errorf("resolving resource %q: %w", arg, err)
-	}
-	return rewrite.Resolve(ctx, disco, arg)
-}
-
-// rewritable tells whether a fault is one that a rewrite mends.
-func rewritable(code verify.Code) bool {
-	switch code {
-	case verify.StaleKey, verify.Plaintext, verify.EncryptedUnexpectedly, verify.StaleVersion:
-		return true
-	}
-	return false
-}
-
-// conclude gives the verdict: that of the last scan, and no better than what could be checked.
-func (m *migration) conclude() {
-	r := m.report
-	if r.DryRun == ServerDryRun {
-		return
-	}
-	if r.After == nil {
-		// What was stale before may have been written since; only etcd could tell.
-		r.Verdict = verify.Indeterminate
-		r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotRead, Severity: verify.Warning, Message: "etcd was not read again after the last write"})
-		return
-	}
-	r.Verdict, r.Reasons = r.After.Verdict, r.After.Reasons
-	for _, t := range r.Targets {
-		if t.From == verify.FromProbe && (r.APIServers.Agree == nil || !*r.APIServers.Agree) {
-			r.Verdict = r.Verdict.Worse(verify.Indeterminate)
-			r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
-				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"})
-		}
-	}
 }

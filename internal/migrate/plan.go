@@ -37,7 +37,7 @@ func (m *migration) plan(ctx context.Context) error {
 
 func (m *migration) planTarget(t *target) (PlannedResource, error) {
 	e, _ := m.Expectations.For(t.name)
-	p := PlannedResource{Target: targetOf(e), Refused: t.refused}
+	p := PlannedResource{Target: targetOf(e), Refused: t.refused, Preflight: []Note{}}
 	for _, g := range m.report.Before.Groups {
 		if g.Resource == t.name.Name && g.Group == t.name.Group {
 			p.Objects += g.Objects
@@ -55,6 +55,9 @@ func (m *migration) planTarget(t *target) (PlannedResource, error) {
 			return p, fmt.Errorf("stale %s lie under %s and under %s: name the storage root of this apiserver with --prefix", t.name, t.root, s.Object.Root)
 		}
 		p.Stale++
+		if s.Terminating {
+			p.Terminating++
+		}
 		p.Bytes += s.Size
 		namespaces[s.Object.Namespace] = true
 	}
@@ -148,10 +151,17 @@ func (m *migration) isTarget(g audit.Group) bool {
 }
 
 // current tells whether a value, read just now, is as the target is expected to be, as far as a rewrite can bring it
-// there, and names how it is encrypted.
+// there, and names what was found of that.
 func (m *migration) current(t target, kv etcdscan.KeyValue) (bool, string) {
 	entry := etcdscan.Inspect(m.rootOf(t, kv.Key), &kv)
-	return !m.Expectations.Stale(&entry, rewritable), verify.Describe(entry.AtRest)
+	found := verify.Describe(entry.AtRest)
+	if want, _ := m.Expectations.For(t.name); want.Version != "" && entry.Stored.APIVersion != "" {
+		found += " at " + entry.Stored.APIVersion
+		if want.Value == (verify.Value{}) {
+			found = entry.Stored.APIVersion
+		}
+	}
+	return !m.Expectations.Stale(&entry, rewritable), found
 }
 
 // rootOf is the storage root of a key of the target.

@@ -24,9 +24,6 @@ func (m *migration) probeTargets(ctx context.Context) error {
 		if _, ok := m.Expectations.For(name); ok {
 			continue
 		}
-		if !key.Builtin(r.Group, r.Resource) {
-			return &CustomResourceError{Resource: name.String()}
-		}
 		value, err := m.probe(ctx, r)
 		if err != nil {
 			return fmt.Errorf("probing what the apiserver writes for %s: %w", name, err)

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/spool"
@@ -26,6 +27,7 @@ type Report struct {
 	Outcomes   Outcomes       `json:"outcomes"`
 	Rounds     int            `json:"rounds"`
 	APIServers APIServers     `json:"apiservers"`
+	Snapshot   *Snapshot      `json:"snapshot"` // taken before the first write; null: none
 	Elsewhere  []Elsewhere    `json:"elsewhere"`
 	Warnings   []string       `json:"warnings"`
 	StartedAt  time.Time      `json:"startedAt"`
@@ -36,6 +38,7 @@ type Report struct {
 	After  *audit.Report `json:"-"` // nil for a dry run, and when the run was interrupted
 
 	failures spool.Spool[Failure]
+	pruned   spool.Spool[Pruned]
 }
 
 // Target is what one resource is migrated to.
@@ -44,6 +47,7 @@ type Target struct {
 	Value    string      `json:"value"`
 	Version  string      `json:"version"`
 	From     verify.From `json:"from"`
+	Reason   string      `json:"reason"` // what declares the version, where nobody named it
 }
 
 // Plan is what a migration is about to do. It is shown before anything is written.
@@ -64,7 +68,47 @@ type PlannedResource struct {
 	Bytes      int64  `json:"bytes"`   // of the stale values
 	Namespaces int    `json:"namespaces"`
 	Refused    string `json:"refused"` // why it is not migrated; empty when it is
+
+	Terminating int64  `json:"terminating"` // of the stale objects: deleted, and kept by their finalizers; plaintext alone shows it
+	WouldPrune  int64  `json:"wouldPrune"`  // objects that lose fields when they are written again
+	Unchecked   int64  `json:"unchecked"`   // objects of which nobody can see whether they do
+	Conversion  string `json:"conversion"`  // of a custom resource: None, or Webhook and where that is
+	Preflight   []Note `json:"preflight"`
 }
+
+// Note is something that the API shows, before anything is written, to stand or to perhaps stand in the way.
+type Note struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"` // info, warning or blocking
+	Subject  string `json:"subject"`
+	Message  string `json:"message"`
+}
+
+// Pruned is one object that loses fields when it is written again. The paths hold names of fields, and no values.
+type Pruned struct {
+	Key      string   `json:"key"`
+	Resource string   `json:"resource"`
+	Paths    []string `json:"paths"`
+	Omitted  int      `json:"omitted"` // further paths
+	// State is refused, lost, or unchecked for an object of which nobody can see what it would lose.
+	State PrunedState `json:"state"`
+	Text  string      `json:"text"` // why it could not be checked
+}
+
+// Snapshot is a file that holds all of etcd as it was before the first write.
+type Snapshot struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"` // of the file
+}
+
+// PrunedState is what became of an object that would lose fields.
+type PrunedState string
+
+const (
+	PruneRefused   PrunedState = "refused"   // it was not written again
+	PruneLost      PrunedState = "lost"      // it was to be written again, and unless that failed the fields are gone
+	PruneUnchecked PrunedState = "unchecked" // it cannot be opened or understood
+)
 
 // Stale is the number of objects to be written again.
 func (p Plan) Stale() int64 {
@@ -103,11 +147,10 @@ type Failure struct {
 	Message   string       `json:"message,omitempty"` // the apiserver's free text, with --show-messages alone
 }
 
-// APIServers tells whether every apiserver writes what was expected. Null means that it could not be read.
+// APIServers tells whether every apiserver would write the same.
 type APIServers struct {
-	Known *int  `json:"known"`
-	Asked *int  `json:"asked"`
-	Agree *bool `json:"agree"`
+	apiservers.Agreement
+	Forced bool `json:"forced"` // they do not agree, and the migration went on all the same
 }
 
 // Elsewhere is what still lies under another key, outside of the migrated resources.
@@ -129,8 +172,11 @@ const (
 	StopForbidden   StopCode = "Forbidden"
 	StopQuota       StopCode = "Quota"
 	StopAlarm       StopCode = "Alarm"
-	StopController  StopCode = "Controller" // the in-tree controller failed or stalled
-	StopEtcd        StopCode = "Etcd"       // etcd could not be read any more
+	StopController  StopCode = "Controller"   // the in-tree controller failed or stalled
+	StopEtcd        StopCode = "Etcd"         // etcd could not be read any more
+	StopConverged   StopCode = "NotConverged" // the apiservers do not agree
+	StopPruning     StopCode = "WouldPrune"   // objects would lose fields
+	StopConversion  StopCode = "Conversion"   // the conversion webhook does not answer
 )
 
 // Stop is why a migration ended early.
@@ -145,12 +191,19 @@ func (s *Stop) Error() string { return s.Message }
 // Failures yields the objects that were not rewritten, in the order in which that became certain.
 func (r *Report) Failures() iter.Seq2[Failure, error] { return r.failures.All() }
 
+// Pruned yields the objects that lose fields when they are written again, or may.
+func (r *Report) Pruned() iter.Seq2[Pruned, error] { return r.pruned.All() }
+
+// PrunedCount is the number of these.
+func (r *Report) PrunedCount() int64 { return r.pruned.Len() }
+
 // FailureCount is the number of failures.
 func (r *Report) FailureCount() int64 { return r.failures.Len() }
 
 // Close frees what the lists of the report are kept in.
 func (r *Report) Close() {
 	r.failures.Close()
+	r.pruned.Close()
 	for _, a := range []*audit.Report{r.Before, r.After} {
 		if a != nil {
 			a.Close()

@@ -102,16 +102,18 @@ func (m *migration) anyStale(r *audit.Report, after int64) (bool, error) {
 }
 
 func (m *migration) rewriteAll(ctx context.Context, source *audit.Report, after int64) (*Stop, error) {
-	for _, t := range m.targets {
+	for i := range m.targets {
+		t := &m.targets[i]
 		if t.refused != "" {
 			continue
 		}
-		var stop *Stop
-		var err error
-		if m.Backend == SVM {
-			stop, err = m.rewriteBySVM(ctx, t, source, after)
-		} else {
-			stop, err = m.rewriteByPatch(ctx, t, source, after)
+		stop, err := m.examineAgain(ctx, t, source, after)
+		switch {
+		case stop != nil || err != nil:
+		case m.Backend == SVM:
+			stop, err = m.rewriteBySVM(ctx, *t, source, after)
+		default:
+			stop, err = m.rewriteByPatch(ctx, *t, source, after)
 		}
 		if stop != nil || err != nil {
 			return stop, err
@@ -193,7 +195,7 @@ func interrupted() *Stop {
 // objects are the stale objects of a target, in the terms of the apiserver.
 func (m *migration) objects(source *audit.Report, t target, after int64) iter.Seq2[rewrite.Object, error] {
 	return func(yield func(rewrite.Object, error) bool) {
-		for s, err := range m.stale(source, t, after) {
+		for s, err := range m.writable(source, t, after) {
 			if !yield(rewrite.Object{Namespace: s.Object.Namespace, Name: s.Object.Name, Revision: s.ModRevision, Ref: s.Key}, err) || err != nil {
 				return
 			}
@@ -203,11 +205,21 @@ func (m *migration) objects(source *audit.Report, t target, after int64) iter.Se
 
 func (m *migration) countStale(source *audit.Report, t target, after int64) (int64, error) {
 	var n int64
-	for _, err := range m.stale(source, t, after) {
+	for _, err := range m.writable(source, t, after) {
 		if err != nil {
 			return 0, err
 		}
 		n++
 	}
 	return n, nil
+}
+
+// writable are the stale objects of a target that may be written: without those that would lose fields, unless that is
+// agreed to.
+func (m *migration) writable(source *audit.Report, t target, after int64) iter.Seq2[audit.Suspect, error] {
+	stale := m.stale(source, t, after)
+	if t.pruning == nil || m.AllowPruning {
+		return stale
+	}
+	return t.spared(stale, func(audit.Suspect, pruned) error { return nil })
 }

@@ -206,19 +206,19 @@ func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
 func (s *settler) stopLaggard(kv etcdscan.KeyValue) *Stop {
 	_, found := s.current(s.target, kv)
 	return &Stop{Code: StopLaggard,
-		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, s.wanted()),
+		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, s.wanted(s.target)),
 		Hint:    "has every apiserver loaded the new EncryptionConfiguration, with this key first? A reload takes up to a minute; apiserver_encryption_config_controller_last_config_info in /metrics tells the hash of the file in use"}
 }
 
-// wanted names what the target's objects are to become.
-func (s *settler) wanted() string {
-	want, _ := s.Expectations.For(s.target.name)
+// wanted names what a target's objects are to become.
+func (m *migration) wanted(t target) string {
+	want, _ := m.Expectations.For(t.name)
 	return strings.TrimPrefix(strings.TrimSuffix(want.Value.String()+" at "+want.Version, " at "), " at ")
 }
 
 func (s *settler) stopOtherTarget(found string) *Stop {
 	return &Stop{Code: StopOtherTarget,
-		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, s.wanted()),
+		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, s.wanted(s.target)),
 		Hint:    "compare the first provider of its EncryptionConfiguration with the target"}
 }
 

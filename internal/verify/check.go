@@ -46,7 +46,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 		verdict = Complete
 	}
 	for _, r := range reasons {
-		verdict = verdict.Worse(r.Severity.verdict())
+		verdict = verdict.Worse(r.Severity.Verdict())
 	}
 	if len(es) == 0 && verdict == Incomplete {
 		panic("verify: a fault that needs an expectation was found without one")

@@ -48,7 +48,8 @@ const (
 	Info    Severity = "info"    // nothing
 )
 
-func (s Severity) verdict() Verdict {
+// Verdict is the best that can be said beside a finding of this severity; NotJudged if it does not matter.
+func (s Severity) Verdict() Verdict {
 	switch s {
 	case Error:
 		return Incomplete
@@ -70,6 +71,7 @@ const (
 	OrphanedResource      Code = "OrphanedResource" // no API serves the resource
 	UnknownVersion        Code = "UnknownVersion"   // nobody says at which apiVersion the resource should be stored
 	WouldPrune            Code = "WouldPrune"       // a rewrite drops fields that the schema does not know
+	StoredVersions        Code = "StoredVersions"   // status.storedVersions does not name what etcd holds
 	NotConverged          Code = "NotConverged"     // the apiservers do not agree, or not all of them were asked
 	UnknownTransformer    Code = "UnknownTransformer"
 	Undecodable           Code = "Undecodable"

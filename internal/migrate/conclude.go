@@ -1,0 +1,39 @@
+package migrate
+
+import (
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// refuseToBegin reports what was found, as nothing was migrated.
+func (m *migration) refuseToBegin() {
+	m.report.Verdict = m.report.Before.Verdict.Worse(verify.Indeterminate)
+	m.report.Reasons = append(m.report.Reasons, m.report.Before.Reasons...)
+}
+
+// conclude gives the verdict: that of the last scan, and no better than what could be checked.
+func (m *migration) conclude() {
+	r := m.report
+	if r.DryRun == ServerDryRun {
+		return
+	}
+	if r.After == nil {
+		// What was stale before may have been written since; only etcd could tell.
+		r.Verdict = verify.Indeterminate
+		r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotRead, Severity: verify.Warning, Message: "etcd was not read again after the last write"})
+		return
+	}
+	r.Verdict = r.After.Verdict
+	for _, reason := range r.Reasons {
+		r.Verdict = r.Verdict.Worse(reason.Severity.Verdict())
+	}
+	r.Reasons = append(r.Reasons, r.After.Reasons...)
+	m.doubtAPIServers()
+	for _, t := range r.Targets {
+		if t.From == verify.FromProbe && m.migrates(t.Resource) && (r.APIServers.Agree == nil || !*r.APIServers.Agree) {
+			r.Verdict = r.Verdict.Worse(verify.Indeterminate)
+			r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
+				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"})
+		}
+	}
+}

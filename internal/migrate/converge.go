@@ -1,0 +1,183 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
+	"github.com/svmctl/svmctl/internal/apiservers"
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// probePatience bounds how long one apiserver is tried with one object.
+const probePatience = 20 * time.Second
+
+// APIServerRequest is how the apiservers are found, and what is done when they do not agree.
+type APIServerRequest struct {
+	Addresses []string      // empty: the EndpointSlices of the service kubernetes
+	Wait      time.Duration // for them to agree; 0: not at all
+	Force     bool          // go on without
+}
+
+// askAPIServers asks every apiserver itself what it would write.
+func (m *migration) askAPIServers(ctx context.Context) error {
+	m.Progress.begin("asking the apiservers")
+	request := m.apiserverRequest()
+	resources, matter := m.matters()
+	m.survey = apiservers.Ask(ctx, request)
+	agreement := m.survey.Agreement(resources, matter)
+	if m.APIServers.Wait > 0 && agreement.Agree != nil && !*agreement.Agree {
+		var err error
+		m.survey, agreement, err = apiservers.WaitConverged(ctx, request, resources, matter, 0, m.APIServers.Wait, func(a apiservers.Agreement) {
+			m.Progress.pause(a.Summary())
+		})
+		m.Progress.pause("")
+		if err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	m.report.APIServers.Agreement = agreement
+	switch {
+	case agreement.Agree == nil:
+		m.report.Warnings = append(m.report.Warnings, "apiservers not checked: "+agreement.Summary())
+	case !*agreement.Agree && m.APIServers.Force:
+		m.report.APIServers.Forced = true
+		m.report.Warnings = append(m.report.Warnings, "by force, although the apiservers do not agree: "+agreement.Summary())
+	}
+	return nil
+}
+
+func (m *migration) apiserverRequest() apiservers.Request {
+	resources, _ := m.matters()
+	return apiservers.Request{Config: m.Config, Addresses: m.APIServers.Addresses, Resources: resources}
+}
+
+// matters tells on what the apiservers have to agree: the keys where encryption is to change or the target is yet to be
+// found out, the storage versions where those are expected.
+func (m *migration) matters() ([]schema.GroupResource, apiservers.Matter) {
+	resources := []schema.GroupResource{}
+	var matter apiservers.Matter
+	for _, e := range m.Expectations {
+		if e.Value != (verify.Value{}) {
+			matter |= apiservers.Encryption
+		}
+		if e.Version != "" && e.Resource != verify.AnyResource {
+			matter |= apiservers.StorageVersion
+			resources = append(resources, schema.GroupResource{Group: e.Resource.Group, Resource: e.Resource.Name})
+		}
+	}
+	for _, r := range m.Resources {
+		if e, _ := m.Expectations.For(Name(r)); e.Value == (verify.Value{}) && e.Version == "" {
+			matter |= apiservers.Encryption
+		}
+	}
+	return resources, matter
+}
+
+// askAgain asks once more after the last write: an apiserver that came or changed meanwhile may have written otherwise.
+func (m *migration) askAgain(ctx context.Context) {
+	if m.DryRun != NoDryRun || m.report.APIServers.Agree == nil || ctx.Err() != nil {
+		return
+	}
+	m.Progress.begin("asking the apiservers again")
+	resources, matter := m.matters()
+	if again := apiservers.Ask(ctx, m.apiserverRequest()).Agreement(resources, matter); again.Agree != nil {
+		m.report.APIServers.Agreement = again
+	}
+}
+
+// doubtAPIServers keeps a verdict from Complete while an apiserver is known that may write something else any moment.
+func (m *migration) doubtAPIServers() {
+	r := m.report
+	if a := r.APIServers; a.Agree == nil || *a.Agree {
+		return
+	}
+	r.Verdict = r.Verdict.Worse(verify.Indeterminate)
+	r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConverged, Severity: verify.Warning,
+		Message: "the apiservers do not agree on what to write: " + r.APIServers.Summary()})
+}
+
+// probeEach has each known apiserver write one object again and reads it back from etcd, where they could not be asked what
+// they would write. One that writes something else than the target has to be dealt with first.
+func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
+	servers := m.survey.Distinct()
+	if m.report.APIServers.Agree != nil || len(servers) < 2 {
+		return nil, nil
+	}
+	t, object, err := m.firstStale()
+	if err != nil || t == nil {
+		return nil, err
+	}
+	for _, server := range servers {
+		written, err := m.writeThrough(ctx, m.survey.Config(server), *t, object)
+		if err != nil {
+			return runStop(ctx, err)
+		}
+		if written == nil {
+			continue // this object's own trouble, which the migration will name
+		}
+		if ok, found := m.current(*t, *written); !ok {
+			return &Stop{Code: StopConverged, Message: fmt.Sprintf("the apiserver at %s writes %s as %s, not as %s", server.Address, t.name, found, m.wanted(*t)),
+				Hint: "bring every apiserver to the same configuration first; one object was written to find this out"}, nil
+		}
+	}
+	return nil, nil
+}
+
+// writeThrough has one apiserver write an object that is as etcd has it now, and returns what etcd has then; nil if the
+// apiserver did not write it.
+func (m *migration) writeThrough(ctx context.Context, cfg *rest.Config, t target, object rewrite.Object) (*etcdscan.KeyValue, error) {
+	kv, found, err := m.Store.Look(ctx, object.Ref)
+	if err != nil || !found {
+		return nil, err
+	}
+	object.Revision = kv.ModRevision
+	opts := m.Rewrite
+	opts.MaxOutage, opts.Gate, opts.QPS = min(m.MaxOutage, probePatience), nil, 0
+	patcher, err := rewrite.NewPatcher(cfg, t.Resource, opts)
+	if err != nil {
+		return nil, err
+	}
+	var answer rewrite.Result
+	one := func(yield func(rewrite.Object, error) bool) { yield(object, nil) }
+	if err := patcher.Run(ctx, one, func(res rewrite.Result) error { answer = res; return nil }); err != nil {
+		return nil, err
+	}
+	if answer.Status != rewrite.Rewritten && answer.Status != rewrite.Unchanged {
+		return nil, nil
+	}
+	m.newest = max(m.newest, answer.Revision)
+	if kv, found, err = m.Store.Look(ctx, object.Ref); err != nil || !found {
+		return nil, err
+	}
+	if kv.ModRevision < answer.Revision {
+		return nil, fmt.Errorf("%w: revision %d of %q is not in it", ErrForeignEtcd, answer.Revision, object.Ref)
+	}
+	if kv.ModRevision > answer.Revision {
+		return nil, nil // written by somebody else since
+	}
+	return &kv, nil
+}
+
+// firstStale is an object that the migration is going to write.
+func (m *migration) firstStale() (*target, rewrite.Object, error) {
+	for i := range m.targets {
+		t := &m.targets[i]
+		if t.refused != "" {
+			continue
+		}
+		for object, err := range m.objects(m.report.Before, *t, 0) {
+			return t, object, err
+		}
+	}
+	return nil, rewrite.Object{}, nil
+}
