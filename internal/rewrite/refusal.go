@@ -42,6 +42,9 @@ var (
 	policyDenied  = regexp.MustCompile(`^(?:ValidatingAdmissionPolicy|MutatingAdmissionPolicy|policy) ['"]([^'"]*)['"] (?:with binding '[^']*' )?denied request`)
 	userCannot    = regexp.MustCompile(`^User "(?:[^"\\]|\\.)*" cannot `)
 	conversion    = regexp.MustCompile(`^(?:conversion webhook for |no supported conversion review versions|request to convert CR |CR conversion failed|\S+, Kind=\S* is unstructured and is not suitable for converting to )`)
+	// corrupt is what Kubernetes puts before why it could not open, decode or convert a stored object, where the
+	// feature AllowUnsafeMalformedObjectDeletion is on, as in 1.37: k8s.io/apiserver pkg/storage/etcd3/corrupt_obj_deleter.go.
+	corrupt       = regexp.MustCompile(`^(?:object not decodable|data from the storage is not transformable) revision=-?[0-9]+: `)
 	unknownStored = regexp.MustCompile(`^(?:request to convert CR from an invalid group/version: |no kind "[^"]*" is registered for version "|no version "[^"]*" has been registered in scheme )`)
 	fieldPath     = regexp.MustCompile(`^[A-Za-z0-9_$][A-Za-z0-9_$.-]*(\[[^\]]*\][A-Za-z0-9_$.-]*)*$`)
 	fieldKey      = regexp.MustCompile(`\[[^\]]*\]`)
@@ -68,6 +71,10 @@ func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (S
 	f := &Failure{Code: code, Reason: knownReason(st.Reason), Message: clip(st.Message)}
 	msg := strings.TrimPrefix(st.Message, "Internal error occurred: ")
 	msg = strings.TrimPrefix(msg, forbiddenPrefix(gr, name))
+	stored := code >= 500 && corrupt.MatchString(msg)
+	if stored {
+		msg = corrupt.ReplaceAllString(msg, "")
+	}
 
 	switch {
 	case match(webhookDenied, msg, f):
@@ -121,7 +128,9 @@ func judge(gr schema.GroupResource, name string, code int, st *metav1.Status) (S
 	k, c := kindOf(code)
 	f.Kind = k
 	if code >= 500 {
-		f.Kind, c = storageKind(msg, k, c)
+		if f.Kind, c = storageKind(msg, k, c); stored {
+			f.Kind = KindUnreadable
+		}
 	}
 	return Failed, f, c
 }
