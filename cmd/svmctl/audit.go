@@ -9,6 +9,7 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
@@ -20,6 +21,7 @@ func newAuditCommand(p *program) *cobra.Command {
 		expected, expectedVersions []string
 		output                     string
 		maxFindings                int64
+		storageVersions            bool
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -28,13 +30,17 @@ func newAuditCommand(p *program) *cobra.Command {
 are stored. With an expectation it also judges: every object that is not as expected is a finding, and the verdict is
 Complete, Incomplete or Indeterminate. What was not read is never clean.
 
-It only reads. The apiserver is asked for one thing alone: whether a resource that was expected and not found in etcd
-really has no objects.`,
+It only reads. The apiserver is asked for two things alone: whether a resource that was expected and not found in etcd
+really has no objects, and with --expect-storage-versions at which version it stores each resource. Objects at another
+version are then StaleVersion, those of a resource that no API serves OrphanedResource.`,
 		Example: `  # what is there, with the variables that etcdctl uses
   svmctl audit
 
   # is every secret under key2?
   svmctl audit --expect secrets=aescbc:key2
+
+  # is everything stored at the version that the API declares?
+  svmctl audit --expect-storage-versions
 
   # one resource under another storage root, for a program
   svmctl audit --prefix /kubernetes.io/secrets -o json`,
@@ -45,6 +51,7 @@ really has no objects.`,
 	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
 	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
 	cmd.Flags().StringArrayVar(&expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`, such as deployments.apps=apps/v1; repeatable")
+	cmd.Flags().BoolVar(&storageVersions, "expect-storage-versions", false, "expect every resource at the apiVersion that the API declares: custom resources in their definition, others in discovery")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
 	cmd.Flags().Int64Var(&maxFindings, "max-findings", -1, "list at most `N` findings (default: 20 in tables, all elsewhere)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -64,6 +71,12 @@ really has no objects.`,
 		if revision < 0 {
 			return usageError(fmt.Errorf("--revision %d: revisions begin at 1", revision))
 		}
+		var gaps []string
+		if storageVersions {
+			if expectations, gaps, err = declared(ctx, kube, expectations); err != nil {
+				return err
+			}
+		}
 		store, err := etcd.open(ctx)
 		if err != nil {
 			return err
@@ -80,6 +93,7 @@ really has no objects.`,
 			Version: version, Now: time.Now, Progress: progress,
 		})
 		stopProgress()
+		p.warn(gaps)
 		if err != nil {
 			return err
 		}
@@ -93,4 +107,21 @@ really has no objects.`,
 		return verdictExit(result.Verdict)
 	}
 	return cmd
+}
+
+// declared adds what the API declares to what is expected.
+func declared(ctx context.Context, kube *kubeFlags, expectations verify.Expectations) (verify.Expectations, []string, error) {
+	cfg, err := kube.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := crd.NewClient(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, gaps, err := expect.Declared(ctx, cfg, client.All(ctx))
+	if err != nil {
+		return nil, nil, err
+	}
+	return expectations.With(all), gaps, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -105,7 +106,9 @@ func hintsFor(err error) []string {
 		file             *live.FileError
 		unreachable      *live.UnreachableError
 		stop             *migrate.Stop
-		custom           *migrate.CustomResourceError
+		unchecked        *migrate.UncheckedError
+		subresource      *migrate.SubresourceError
+		unknownCRD       *storedversions.UnknownError
 	)
 	switch {
 	case errors.Is(err, live.ErrNoEndpoints):
@@ -148,9 +151,17 @@ func hintsFor(err error) []string {
 		return []string{stop.Hint}
 	case errors.As(err, &unknownResource):
 		return unknownResourceHints(unknownResource)
-	case errors.As(err, &custom):
-		return []string{fmt.Sprintf("svmctl audit --expect %s=… tells how its objects are stored; nothing was written", custom.Resource)}
-	case errors.Is(err, migrate.ErrForeignEtcd):
+	case errors.As(err, &unchecked):
+		return []string{"reading it takes the verb get on customresourcedefinitions (docs/rbac.md); nothing was written"}
+	case errors.As(err, &subresource):
+		return []string{"leave --subresource out; nothing was written"}
+	case errors.As(err, &unknownCRD) && len(unknownCRD.Near) > 0:
+		return []string{"did you mean " + strings.Join(unknownCRD.Near, ", ") + "?"}
+	case errors.As(err, &unknownCRD):
+		return []string{"svmctl crds lists them all"}
+	case errors.Is(err, fs.ErrExist):
+		return []string{"name a file that does not exist yet: svmctl overwrites none"}
+	case errors.Is(err, migrate.ErrForeignEtcd), errors.Is(err, storedversions.ErrForeignEtcd):
 		return []string{"--endpoints and the kubeconfig must belong to the same control plane"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
 		return []string{"is the server up, and are address and port right? Where etcd speaks TLS, its URL begins with https://"}

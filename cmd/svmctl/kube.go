@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/svmctl/svmctl/internal/apiservers"
 )
 
 // kubeFlags are kubectl's, with its order of looking: --kubeconfig, KUBECONFIG, ~/.kube/config, the pod's own account.
@@ -52,4 +54,20 @@ func (f *kubeFlags) safe(err error) error {
 	}
 	files := f.loading.GetLoadingPrecedence()
 	return fmt.Errorf("%s cannot be understood", strings.Join(files, ", "))
+}
+
+// apiserverFlags name apiservers that cannot be found.
+type apiserverFlags struct{ given []string }
+
+func (f *apiserverFlags) add(set *pflag.FlagSet) {
+	set.StringSliceVar(&f.given, "apiserver", nil, "`URL`s of all apiservers, comma-separated, each asked itself (default: the endpoints of the service kubernetes)")
+}
+
+func (f *apiserverFlags) addresses() ([]string, error) {
+	for _, text := range f.given {
+		if _, err := apiservers.ParseAddress(text); err != nil {
+			return nil, usageError(err, "--apiserver https://10.0.0.1:6443,https://10.0.0.2:6443")
+		}
+	}
+	return f.given, nil
 }

@@ -4,27 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/rest"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/migrate"
-	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
 )
-
-// migrateFlags are those of migrate that decide what is done to what.
-type migrateFlags struct {
-	to                         string
-	expected, expectedVersions []string
-	backend, dryRun            string
-	yes                        bool
-}
 
 func newMigrateCommand(p *program) *cobra.Command {
 	var (
@@ -39,11 +29,16 @@ func newMigrateCommand(p *program) *cobra.Command {
 		Short: "Have stale objects rewritten through the apiserver, and prove it from etcd",
 		Long: `migrate finds the objects that are not stored as they should be, has the apiserver write them again, and reads etcd
 again until all are as they should be or each one that is not is named with its reason. It writes through the apiserver
-alone and never to etcd: with the verb patch on the resource, or by a StorageVersionMigration with --backend svm. Custom
-resources are not migrated yet, because a rewrite can drop fields that their schema does not know.
+alone and never to etcd: with the verb patch on the resource, or by a StorageVersionMigration with --backend svm.
 
-The target comes from --to or --expect. Without either, one object is patched after consent and read back from etcd,
-which shows what the apiserver writes now; such a target proposes, so that the verdict is Indeterminate at best.
+The target comes from --to, --expect or --expect-version. That of a custom resource is otherwise the storage version in its
+CustomResourceDefinition, and --all-stale-versions takes every resource at the version that the API declares. Without any
+of these, one object is patched after consent and read back from etcd, which shows what the apiserver writes now; such a
+target proposes, so that the verdict is Indeterminate at best.
+
+Before anything is written, every apiserver is asked what it would write, and each stale custom resource is pruned in
+memory by its schema: where the apiservers do not agree, or fields would be lost, nothing is written and the report names
+the apiserver, or the objects and fields.
 
 An interrupted run needs no state: the same command finds in etcd what is left. A verdict speaks of one revision of etcd.`,
 		Example: `  # see what would be done
@@ -55,6 +50,12 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
   # re-encrypt all secrets that are not under key2
   svmctl migrate secrets --to aescbc:key2 --yes
 
+  # move custom resources to their storage version
+  svmctl migrate selfierequests.stable.example.com
+
+  # whatever is not stored at its storage version, once the apiservers agree
+  svmctl migrate --all-stale-versions --wait-converged 5m --yes
+
   # all that is expected, through the in-tree controller
   svmctl migrate --expect secrets=aescbc:key2 --expect configmaps=aescbc:key2 --backend svm --yes`,
 	}
@@ -62,9 +63,17 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs := cmd.Flags()
 	etcd := addEtcdFlags(fs, p.env)
 	kube := addKubeFlags(fs)
+	servers := new(apiserverFlags)
 	fs.StringVar(&flags.to, "to", "", "migrate RESOURCE to `PROVIDER:KEY[:KEYID]`, such as aescbc:key2, or to identity")
 	fs.StringArrayVar(&flags.expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`; repeatable")
 	fs.StringArrayVar(&flags.expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`; repeatable")
+	fs.BoolVar(&flags.allStale, "all-stale-versions", false, "migrate every resource that is not stored at the version that the API declares")
+	fs.StringVar(&req.Rewrite.Subresource, "subresource", "", "rewrite through this subresource, `status`, where admission refuses the object itself")
+	fs.BoolVar(&req.AllowPruning, "allow-pruning", false, "go on although fields would be lost for good, or nobody can see whether any would")
+	fs.StringVar(&req.SnapshotFile, "snapshot-first", "", "write a snapshot of etcd to a new `file`, which then holds every secret, before the first write")
+	servers.add(fs)
+	fs.DurationVar(&req.APIServers.Wait, "wait-converged", 0, "wait so long for the apiservers to agree on what they write")
+	fs.BoolVar(&req.APIServers.Force, "force", false, "go on although the apiservers do not agree")
 	fs.StringVar(&flags.backend, "backend", string(migrate.Patch), "who rewrites: patch (svmctl, stale objects alone) or svm (the in-tree StorageVersionMigration controller)")
 	fs.StringVar(&flags.dryRun, "dry-run", "none", "client: write nothing and show the plan; server: send every patch with dryRun=All, and exit with 3 when one is refused")
 	fs.Lookup("dry-run").NoOptDefVal = string(migrate.ClientDryRun)
@@ -95,14 +104,23 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if err != nil {
 			return err
 		}
-		if req.Rewrite.Concurrency < 1 || req.Rewrite.QPS < 0 || req.MaxOutage <= 0 || req.StallTimeout <= 0 || req.MaxRounds < 1 || req.Quota < 0 {
-			return usageError(errors.New("--concurrency, --max-outage, --stall-timeout and --max-rounds are positive; --qps and --etcd-quota are not negative"))
+		if req.APIServers.Addresses, err = servers.addresses(); err != nil {
+			return err
+		}
+		if req.Rewrite.Concurrency < 1 || req.APIServers.Wait < 0 || req.Rewrite.QPS < 0 || req.MaxOutage <= 0 || req.StallTimeout <= 0 || req.MaxRounds < 1 || req.Quota < 0 {
+			return usageError(errors.New("--concurrency, --max-outage, --stall-timeout and --max-rounds are positive; --qps, --etcd-quota and --wait-converged are not negative"))
 		}
 		req.Config, err = kube.config()
 		if err != nil {
 			return err
 		}
 		if req.Resources, req.Expectations, err = resolve(ctx, req.Config, args, asked); err != nil {
+			return err
+		}
+		if err := asked.checkTarget(req.Resources, req.Expectations); err != nil {
+			return err
+		}
+		if req.Definitions, err = crd.NewClient(req.Config); err != nil {
 			return err
 		}
 		etcd.config.Patience = req.MaxOutage
@@ -113,7 +131,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		defer store.Close()
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
 		req.Store, req.Origin, req.Prefixes = store, origin(store), etcd.prefixes
-		req.Backend, req.DryRun, req.ShowMessages = asked.backend, asked.dryRun, showMessages
+		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
 		req.Version, req.Now, req.Progress = version, time.Now, new(migrate.Progress)
 		req.ConfirmEmpty = func(ctx context.Context, r verify.Resource) bool {
 			return expect.Empty(ctx, req.Config, r, store.Revision)
@@ -134,111 +152,6 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		return migrationExit(result)
 	}
 	return cmd
-}
-
-// intent is what the flags ask for, once they are known to make sense.
-type intent struct {
-	to           verify.Value
-	expectations verify.Expectations
-	backend      migrate.Backend
-	dryRun       migrate.DryRun
-}
-
-func (f migrateFlags) check(args []string, canAsk bool) (intent, error) {
-	var in intent
-	var err error
-	if in.expectations, err = verify.ParseExpectations(f.expected, f.expectedVersions); err != nil {
-		return in, usageError(err)
-	}
-	if f.to != "" {
-		if in.to, err = verify.ParseValue(f.to); err != nil {
-			return in, usageError(fmt.Errorf("--to %w", err))
-		}
-		if in.to.Provider == verify.Encrypted || (in.to.Key == "" && in.to.Provider != "identity") {
-			return in, usageError(fmt.Errorf("--to %s: name the key that is to encrypt, such as aescbc:key2", f.to))
-		}
-		if len(args) == 0 {
-			return in, usageError(errors.New("--to needs a RESOURCE"), "svmctl migrate secrets --to "+f.to)
-		}
-	}
-	for _, e := range in.expectations {
-		// An expectation may come from an audit's command line; to take encryption away is asked for by name.
-		if e.Value.Provider == "identity" && in.to.Provider != "identity" {
-			return in, usageError(fmt.Errorf("--expect %s=identity would have plaintext written, which only --to identity asks for", e.Resource),
-				fmt.Sprintf("svmctl migrate %s --to identity", e.Resource))
-		}
-	}
-	switch in.backend = migrate.Backend(f.backend); in.backend {
-	case migrate.Patch, migrate.SVM:
-	default:
-		return in, usageError(fmt.Errorf("--backend is patch or svm, not %q", f.backend))
-	}
-	switch f.dryRun {
-	case "none":
-	case string(migrate.ClientDryRun), string(migrate.ServerDryRun):
-		in.dryRun = migrate.DryRun(f.dryRun)
-	default:
-		return in, usageError(fmt.Errorf("--dry-run is none, client or server, not %q", f.dryRun))
-	}
-	if in.dryRun == migrate.ServerDryRun && in.backend == migrate.SVM {
-		return in, usageError(errors.New("--dry-run=server tries patches: it goes with --backend patch alone"))
-	}
-	known := f.to != "" || len(in.expectations) > 0
-	switch {
-	case len(args) == 0 && len(in.expectations) == 0:
-		return in, usageError(errors.New("name a RESOURCE, or what is expected"), "svmctl migrate secrets --to aescbc:key2")
-	case !known && in.dryRun != migrate.NoDryRun:
-		return in, usageError(errors.New("a dry run writes nothing, and so it cannot find out the target"), "name it with --to or --expect")
-	case !known && f.yes:
-		return in, usageError(errors.New("--yes needs a target that somebody named"), "name it with --to or --expect")
-	case in.dryRun == migrate.NoDryRun && !f.yes && !canAsk:
-		return in, usageError(errors.New("there is no terminal to ask on"), "--yes goes on without asking; --dry-run shows the plan")
-	}
-	return in, nil
-}
-
-// resolve finds what the arguments name and what is expected of it.
-func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([]rewrite.Resource, verify.Expectations, error) {
-	if len(args) == 0 {
-		return nil, in.expectations, nil
-	}
-	var resources []rewrite.Resource
-	var expectations verify.Expectations
-	for _, arg := range args {
-		r, err := migrate.Resolve(ctx, cfg, arg)
-		var unknown *rewrite.UnknownResourceError
-		if errors.As(err, &unknown) {
-			return nil, nil, &exitError{code: exitUsage, err: err}
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		name := migrate.Name(r)
-		if slices.ContainsFunc(resources, func(seen rewrite.Resource) bool { return migrate.Name(seen) == name }) {
-			continue
-		}
-		e, known := in.expectations.For(name)
-		if in.to != (verify.Value{}) {
-			if e.Value != (verify.Value{}) && e.Value != in.to {
-				return nil, nil, usageError(fmt.Errorf("%s is to become %s and is expected as %s", name, in.to, e.Value))
-			}
-			e.Value, e.From, known = in.to, verify.FromFlag, true
-		}
-		resources = append(resources, r)
-		if known {
-			expectations = append(expectations, e)
-		}
-	}
-	for _, e := range in.expectations {
-		named := slices.ContainsFunc(resources, func(r rewrite.Resource) bool { return migrate.Name(r) == e.Resource })
-		if !named && e.Resource != verify.AnyResource {
-			return nil, nil, usageError(fmt.Errorf("%s is expected and not named to be migrated", e.Resource), "name every RESOURCE, or none: then all that is expected is migrated")
-		}
-	}
-	if len(expectations) < len(resources) && (len(in.expectations) > 0 || in.to != (verify.Value{})) {
-		return nil, nil, usageError(errors.New("not every RESOURCE has a target"), "name it with --to or --expect")
-	}
-	return resources, expectations, nil
 }
 
 // migrationExit is the exit status of a migration that has a report.

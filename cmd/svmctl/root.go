@@ -54,7 +54,7 @@ each object that is in the way. It never writes to etcd, and it never prints a b
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().StringVar(&p.color, "color", "auto", "colour the output: auto, always or never")
-	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newVersionCommand(p))
+	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newCRDsCommand(p), newVersionCommand(p))
 	for _, cmd := range root.Commands() {
 		if cmd.Runnable() && cmd.Name() != "version" {
 			cmd.Long = strings.TrimSpace(cmd.Long) + "\n" + exitStatus
@@ -71,6 +71,23 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// warn says what the person should know beside the result.
+func (p *program) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(p.err, "svmctl: warning: %s\n", oneLine(w))
+	}
+}
+
+// renderOptions are those of a command whose result has no findings to cut.
+func (p *program) renderOptions(output string) (render.Options, error) {
+	format, err := render.ParseFormat(output)
+	if err != nil {
+		return render.Options{}, usageError(err)
+	}
+	palette, err := p.palette(p.outTerminal)
+	return render.Options{Format: format, Palette: palette, MaxFindings: -1}, err
 }
 
 // palette decides about colour for one output.

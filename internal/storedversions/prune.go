@@ -9,9 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
 	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/verify"
 )
 
 const (
@@ -27,6 +31,17 @@ type PruneRequest struct {
 	DryRun bool
 	Force  bool          // trim although the apiservers do not agree, or could not all be asked
 	Settle time.Duration // between the write and the second scan, for requests that began before it
+	// Agreement asks every apiserver at which version it stores a resource, as AskAPIServers does.
+	Agreement func(context.Context, verify.Resource) apiservers.Agreement
+}
+
+// AskAPIServers asks the apiservers at the addresses, or those that can be found, each itself.
+func AskAPIServers(cfg *rest.Config, addresses []string) func(context.Context, verify.Resource) apiservers.Agreement {
+	return func(ctx context.Context, r verify.Resource) apiservers.Agreement {
+		resources := []schema.GroupResource{{Group: r.Group, Resource: r.Name}}
+		survey := apiservers.Ask(ctx, apiservers.Request{Config: cfg, Addresses: addresses, Resources: resources})
+		return survey.Agreement(resources, apiservers.StorageVersion)
+	}
 }
 
 // Prune takes out of status.storedVersions what etcd does not hold. For each definition it asks every apiserver at which

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -49,8 +48,6 @@ type Request struct {
 	Version  string
 	Now      func() time.Time
 	Progress *etcdscan.Progress
-	// Agreement asks every apiserver at which version it stores a resource. Prune needs it.
-	Agreement func(context.Context, verify.Resource) apiservers.Agreement
 }
 
 // Survey compares every definition that was asked for with what etcd holds. An error means that no report could be made.

@@ -56,6 +56,27 @@ func Declared(ctx context.Context, cfg *rest.Config, definitions Definitions) (d
 		Declared: verify.Declared{Asked: true, Exhaustive: len(gaps) == 0}}), gaps, nil
 }
 
+// Served are the resources that the API serves, by the names that etcd has for them; whole tells whether that is all of
+// them.
+func Served(ctx context.Context, cfg *rest.Config) (served map[verify.Resource]bool, whole bool) {
+	lists, gaps, err := resources(ctx, cfg)
+	if err != nil {
+		return nil, false
+	}
+	served = make(map[verify.Resource]bool)
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			return served, false
+		}
+		for _, r := range list.APIResources {
+			group, name := key.Canonical(gv.Group, r.Name)
+			served[verify.Resource{Group: group, Name: name}] = true
+		}
+	}
+	return served, len(gaps) == 0
+}
+
 // resources lists what the apiserver serves, group by group: the aggregated document has no hashes.
 func resources(ctx context.Context, cfg *rest.Config) (lists []*metav1.APIResourceList, gaps []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/crd"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/storedversions"
+	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
+)
+
+func newCRDsCommand(p *program) *cobra.Command {
+	var (
+		output string
+		fail   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "crds [NAME...]",
+		Short: "Show at which versions custom resources are really stored, and what can be dropped",
+		Long: `crds compares, for each CustomResourceDefinition, the versions that etcd really holds with spec.versions and
+status.storedVersions:
+
+  Clean           storedVersions names the storage version alone, and so does etcd
+  Prunable        storedVersions lists a version that etcd no longer holds: crds prune takes it out
+  NeedsMigration  objects are stored at another version: svmctl migrate NAME
+  Blocked         nobody can say, or something has to be mended first; the reason is shown
+
+It also counts the objects in which managedFields still names a version that the definition no longer has, and names
+resources whose definition is gone while their objects remain in etcd. It only reads.`,
+		Example: `  # all of them
+  svmctl crds
+
+  # one, in a pipeline that stops where there is something to do
+  svmctl crds selfierequests.stable.example.com --fail -o json`,
+		Args: usageArgs(cobra.ArbitraryArgs),
+	}
+	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	kube := addKubeFlags(cmd.Flags())
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
+	cmd.Flags().BoolVar(&fail, "fail", false, "exit with 3 when a definition is not Clean")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		opts, err := p.renderOptions(output)
+		if err != nil {
+			return err
+		}
+		req, store, err := crdsRequest(cmd.Context(), etcd, kube, names)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
+		result, err := storedversions.Survey(cmd.Context(), req)
+		stopProgress()
+		if err != nil {
+			return unknownName(err)
+		}
+		if err := render.CRDs(p.out, result, opts); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		if fail && result.Open() {
+			return &exitError{code: exitIncomplete}
+		}
+		return nil
+	}
+	cmd.AddCommand(newCRDsPruneCommand(p))
+	return cmd
+}
+
+func newCRDsPruneCommand(p *program) *cobra.Command {
+	var (
+		output string
+		all    bool
+		req    storedversions.PruneRequest
+	)
+	cmd := &cobra.Command{
+		Use:   "prune NAME... | --all",
+		Short: "Take out of storedVersions what etcd no longer holds, behind a proof",
+		Long: `prune takes the versions that etcd no longer holds out of status.storedVersions, so that they can be dropped from
+spec.versions. It does so only when every apiserver says that it stores at the storage version and a scan of etcd finds no
+object of another version; it writes with the resourceVersion of the definition as the precondition, scans again, and puts
+a version that is found then back. Where it refuses, and where it had to put something back, the exit status is 3.
+
+It writes status.storedVersions and nothing else: the verb is patch on customresourcedefinitions/status.`,
+		Example: `  # what would be taken out?
+  svmctl crds prune selfierequests.stable.example.com --dry-run
+
+  # do so
+  svmctl crds prune selfierequests.stable.example.com
+
+  # for every definition
+  svmctl crds prune --all`,
+		Args: usageArgs(cobra.ArbitraryArgs),
+	}
+	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	kube := addKubeFlags(cmd.Flags())
+	servers := new(apiserverFlags)
+	servers.add(cmd.Flags())
+	cmd.Flags().BoolVar(&all, "all", false, "every CustomResourceDefinition")
+	cmd.Flags().BoolVar(&req.DryRun, "dry-run", false, "write nothing and show what would be taken out")
+	cmd.Flags().BoolVar(&req.Force, "force", false, "go on although the apiservers do not agree, or could not all be asked")
+	cmd.Flags().DurationVar(&req.Settle, "settle", 2*time.Second, "how long to wait between the write and the second scan, for requests that were under way")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		opts, err := p.renderOptions(output)
+		switch {
+		case err != nil:
+			return err
+		case all == (len(names) > 0):
+			return usageError(errors.New("name the CustomResourceDefinitions, or take --all"), "svmctl crds shows which can be pruned")
+		case req.Settle < 0:
+			return usageError(errors.New("--settle is not negative"))
+		}
+		addresses, err := servers.addresses()
+		if err != nil {
+			return err
+		}
+		request, store, err := crdsRequest(cmd.Context(), etcd, kube, names)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		cfg, err := kube.config()
+		if err != nil {
+			return err
+		}
+		req.Request = request
+		req.Agreement = storedversions.AskAPIServers(cfg, addresses)
+		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
+		result, err := storedversions.Prune(cmd.Context(), req)
+		stopProgress()
+		if err != nil {
+			return unknownName(err)
+		}
+		if err := render.CRDs(p.out, result, opts); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		if result.Refused() {
+			return pruneRefusal(result)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// pruneRefusal names the first definition that was refused, and the next step.
+func pruneRefusal(r *storedversions.Report) error {
+	for _, row := range r.CRDs {
+		if !row.Refused {
+			continue
+		}
+		hint := "svmctl crds " + row.Name + " shows where it stands"
+		if row.State == storedversions.NeedsMigration {
+			hint = "svmctl migrate " + row.Name
+		}
+		return &exitError{code: exitIncomplete, err: fmt.Errorf("%s is not pruned: %s", row.Name, row.Reason), hints: []string{hint}}
+	}
+	return nil
+}
+
+// unknownName makes a name that no definition has wrong usage.
+func unknownName(err error) error {
+	var unknown *storedversions.UnknownError
+	if errors.As(err, &unknown) {
+		return &exitError{code: exitUsage, err: err}
+	}
+	return err
+}
+
+// crdsRequest connects to both sides. The caller closes the store.
+func crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, names []string) (storedversions.Request, *live.Store, error) {
+	cfg, err := kube.config()
+	if err != nil {
+		return storedversions.Request{}, nil, err
+	}
+	client, err := crd.NewClient(cfg)
+	if err != nil {
+		return storedversions.Request{}, nil, err
+	}
+	store, err := etcd.open(ctx)
+	if err != nil {
+		return storedversions.Request{}, nil, err
+	}
+	return storedversions.Request{
+		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names,
+		Served:  func(ctx context.Context) (map[verify.Resource]bool, bool) { return expect.Served(ctx, cfg) },
+		Version: version, Now: time.Now, Progress: new(etcdscan.Progress),
+	}, store, nil
+}
