@@ -213,6 +213,10 @@ func auditCSV(w io.Writer, r *audit.Report) error {
 			strconv.FormatBool(g.AtRest.KeyInferred), apiVersion, kind, encoding, string(g.Opened), strconv.FormatBool(g.Authenticated), g.Note,
 			strconv.FormatInt(g.Objects, 10), strconv.FormatInt(g.Bytes, 10)})
 	}
+	return writeCSV(out, rows)
+}
+
+func writeCSV(out *csv.Writer, rows [][]string) error {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = inertCell(cell)
