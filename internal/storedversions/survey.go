@@ -137,29 +137,39 @@ func unknown(name string, all []*crd.Definition) error {
 }
 
 // unseen tells why the scan says nothing about the objects of a definition, "" if it does: the definition itself lies in
-// this etcd, at the revision that the apiserver shows, under a storage root whose objects were in the scope.
+// this etcd, under a storage root whose objects were in the scope.
 func (s *sight) unseen(ctx context.Context, store Store, d *crd.Definition) (string, error) {
-	for _, root := range s.roots {
+	root, _, err := Locate(ctx, store, s.roots, d)
+	switch {
+	case errors.Is(err, etcdscan.ErrPermission):
+		return "etcd does not let this user read the CustomResourceDefinition, so that nobody can tell whether this is the apiserver's etcd", nil
+	case err != nil:
+		return "", err
+	}
+	dir := root + "/" + key.DirIn(root, d.Group, d.Plural)
+	if !slices.ContainsFunc(s.scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) }) {
+		return "its objects under " + dir + " were not in the scope", nil
+	}
+	return "", nil
+}
+
+// Locate finds the storage root under which a definition lies in this etcd, at the revision that the apiserver shows or at one
+// that followed; then it is not current any more. ErrForeignEtcd means that it lies under none of the roots.
+func Locate(ctx context.Context, store Store, roots []string, d *crd.Definition) (root string, current bool, err error) {
+	for _, root := range roots {
 		kv, here, err := store.Look(ctx, root+"/"+key.DirIn(root, "apiextensions.k8s.io", "customresourcedefinitions")+d.Name)
 		switch {
-		case errors.Is(err, etcdscan.ErrPermission):
-			return "etcd does not let this user read the CustomResourceDefinition, so that nobody can tell whether this is the apiserver's etcd", nil
 		case err != nil:
-			return "", err
+			return "", false, err
 		case !here:
 			continue
 		}
 		// Etcd may have moved on since the definition was read, and never back.
-		if at, err := strconv.ParseInt(d.ResourceVersion, 10, 64); err != nil || kv.CreateRevision > at || kv.ModRevision < at {
-			continue
+		if at, err := strconv.ParseInt(d.ResourceVersion, 10, 64); err == nil && kv.CreateRevision <= at && at <= kv.ModRevision {
+			return root, at == kv.ModRevision, nil
 		}
-		dir := root + "/" + key.DirIn(root, d.Group, d.Plural)
-		if !slices.ContainsFunc(s.scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) }) {
-			return "its objects under " + dir + " were not in the scope", nil
-		}
-		return "", nil
 	}
-	return "", fmt.Errorf("%w: it does not hold CustomResourceDefinition %s as the apiserver shows it", ErrForeignEtcd, d.Name)
+	return "", false, fmt.Errorf("%w: it does not hold CustomResourceDefinition %s as the apiserver shows it", ErrForeignEtcd, d.Name)
 }
 
 // orphans adds the resources whose definition is gone while their objects remain.
