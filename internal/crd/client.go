@@ -33,8 +33,9 @@ const (
 // Client reads CustomResourceDefinitions, and writes status.storedVersions. The verbs that it needs on customresourcedefinitions
 // are get and list, and patch on customresourcedefinitions/status.
 type Client struct {
-	base *url.URL
-	http *http.Client
+	base  *url.URL
+	http  *http.Client
+	limit int64 // bytes of an answer
 }
 
 // NewClient prepares a Client; it sends nothing. Requests go through http.Client rather than a clientset, which would read
@@ -52,7 +53,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the apiserver's address: %w", err)
 	}
-	return &Client{base: base.JoinPath(versioned, "customresourcedefinitions"), http: &own}, nil
+	return &Client{base: base.JoinPath(versioned, "customresourcedefinitions"), http: &own, limit: maxAnswer}, nil
 }
 
 // All lists every CustomResourceDefinition, 50 at a time. It ends with the first error.
@@ -164,14 +165,14 @@ func (c *Client) try(ctx context.Context, method, name string, query url.Values,
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return retryAfter(resp.Header.Get("Retry-After")), refusal(resp.StatusCode, io.LimitReader(resp.Body, maxRefusal))
 	}
-	answer := &io.LimitedReader{R: resp.Body, N: maxAnswer}
+	answer := &io.LimitedReader{R: resp.Body, N: c.limit}
 	switch err := json.NewDecoder(answer).Decode(out); {
 	case err == nil:
 		return 0, nil
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case answer.N == 0:
-		return 0, fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20)
+		return 0, fmt.Errorf("the answer is longer than %d bytes", c.limit)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return 0, fmt.Errorf("the answer ends early: %w", err)
 	default:

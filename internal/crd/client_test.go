@@ -173,6 +173,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestAnswersAreBounded(t *testing.T) {
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"items":["`+strings.Repeat("x", 2000)+`"]}`)
+	})
+	c.limit = 1000
+	for _, err := range c.All(t.Context()) {
+		if err == nil || !strings.Contains(err.Error(), "longer than 1000 bytes") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestAllEndsWithTheFirstError(t *testing.T) {
 	c := client(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Query().Get("continue") {

@@ -187,7 +187,6 @@ func (p *Pruner) coerce(object map[string]any, version string, dropInvalid bool,
 		return errMalformed
 	}
 	before := object["metadata"]
-	apiVersion, kind := object["apiVersion"], object["kind"]
 	s := p.schemas[version]
 	if !p.d.PreserveUnknownFields {
 		whole := runtime.DeepCopyJSON(object)
@@ -204,7 +203,6 @@ func (p *Pruner) coerce(object map[string]any, version string, dropInvalid bool,
 		}
 		lost.compare(whole, object, besidesEmpty)
 	}
-	object["apiVersion"], object["kind"] = apiVersion, kind
 	if found {
 		if err := objectmeta.SetObjectMeta(object, meta); err != nil {
 			return errMalformed

@@ -80,6 +80,23 @@ func TestWebhookConversion(t *testing.T) {
 	}
 }
 
+// A null that the first schema does not admit is gone before the second one, which does not know the field, sees it.
+func TestNullsOnTheWay(t *testing.T) {
+	crd := strings.Replace(oneVersion, "storage: true", "storage: false", 1) + `
+  - name: v2
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object}}}}
+`
+	const object = `{"apiVersion":"a.example.com/v1","kind":"Thing","metadata":{"name":"one"},"spec":{"a":%s}}`
+	if e := examine(t, crd, fmt.Sprintf(object, "null")); !e.Readable || e.Paths != nil {
+		t.Errorf("null: %+v", e)
+	}
+	if e := examine(t, crd, fmt.Sprintf(object, `"a"`)); !slices.Equal(e.Paths, []string{"spec.a"}) {
+		t.Errorf("a value: %+v", e)
+	}
+}
+
 func TestExaminationOfMetadata(t *testing.T) {
 	e := examine(t, oneVersion, `{"apiVersion":"a.example.com/v1","kind":"Thing","metadata":{"name":"one","deletionTimestamp":"2026-01-02T03:04:05Z","managedFields":[
 		{"manager":"a","apiVersion":"a.example.com/v1alpha1"},{"manager":"b","apiVersion":"a.example.com/v1"},{"manager":"c","apiVersion":"b.example.com/v1alpha1"},
@@ -157,6 +174,11 @@ func TestBeyond(t *testing.T) {
 	}
 	if paths, _ := before.Beyond(narrow); paths != nil {
 		t.Errorf("widened: %q; spec.b.d is within what is lost now", paths)
+	}
+	const sibling = `{"apiVersion":"a.example.com/v1","kind":"Thing","spec":{"bb":1}}`
+	bb := strings.Replace(oneVersion, "a: {type: string}", "bb: {type: integer}", 1)
+	if paths, _ := examine(t, oneVersion, sibling).Beyond(examine(t, bb, object)); !slices.Equal(paths, []string{"spec.bb"}) {
+		t.Errorf("%q; that the other loses spec.b has nothing to do with spec.bb", paths)
 	}
 	if paths, _ := narrow.Beyond(Examination{}); len(paths) != 2 {
 		t.Errorf("nothing known of the other: %q", paths)
