@@ -9,50 +9,27 @@ import (
 	"github.com/svmctl/svmctl/internal/migrate"
 )
 
-// Plan writes what a migration is about to do.
-func Plan(w io.Writer, plan *migrate.Plan) error {
-	t := newTable([]string{"RESOURCE", "OBJECTS", "TO REWRITE", "BYTES", "NAMESPACES", "TARGET", "FROM"}, 1, 2, 3, 4)
-	refused := ""
-	for _, r := range plan.Resources {
-		stale, bytes := r.Stale, r.Bytes
-		if r.Refused != "" {
-			stale, bytes = 0, 0
-			refused += fmt.Sprintf("Not migrated, %s: %s\n", Count(r.Stale, "object"), visible(r.Refused))
-		}
-		t.row(visible(r.Resource), strconv.FormatInt(r.Objects, 10), strconv.FormatInt(stale, 10), Bytes(bytes),
-			strconv.Itoa(r.Namespaces), visible(targetText(r.Target)), string(r.From))
-	}
-	if err := t.write(w); err != nil {
-		return err
-	}
-	text := refused + fmt.Sprintf("Backend %s. etcd keeps the old values until compaction: %s will be added", plan.Backend, Bytes(plan.Bytes))
-	switch {
-	case plan.DBSize > 0 && plan.Quota > 0:
-		text += fmt.Sprintf(" to %s, of a quota of %s", Bytes(plan.DBSize), Bytes(plan.Quota))
-	case plan.DBSize > 0:
-		text += fmt.Sprintf(" to %s; its quota is not known", Bytes(plan.DBSize))
-	}
-	_, err := fmt.Fprintln(w, text)
-	return err
-}
-
-func targetText(t migrate.Target) string {
-	if t.Version == "" {
-		return t.Value
-	}
-	return strings.TrimPrefix(t.Value+" at "+t.Version, " ")
-}
-
 // Migration writes a migration report.
 func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 	if opts.Format == JSON || opts.Format == YAML {
 		return migrationDocument(w, r, opts)
 	}
 	if r.DryRun == migrate.ClientDryRun && !r.Unread {
-		if err := Plan(w, &r.Plan); err != nil {
+		if err := writePlan(w, &r.Plan, opts); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "Dry run: nothing was written.\n%s\n", elsewhereText(r))
+		out := &strings.Builder{}
+		writeWarnings(out, r, opts.Palette)
+		out.WriteString("Dry run: nothing was written.\n")
+		out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
+		out.WriteString(elsewhereText(r) + "\n")
+		if err := prunedTable(w, r, opts); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, out.String())
+		return err
+	}
+	if err := prunedTable(w, r, opts); err != nil {
 		return err
 	}
 	if err := failuresTable(w, r, opts); err != nil {
@@ -114,6 +91,8 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	if r.DryRun == migrate.ServerDryRun && !r.Unread {
 		fmt.Fprintf(out, "Dry run on the server: %d of %s accepted, %d refused; nothing was written.\n", o.Accepted, Count(r.Plan.Stale(), "object"), r.FailureCount())
 		writeWarnings(out, r, palette)
+		writeReasons(out, r.Reasons, palette)
+		out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
 		out.WriteString(elsewhereText(r) + "\n")
 		return out.String()
 	}
@@ -147,8 +126,9 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	}
 	out.WriteString("\n")
 	writeReasons(out, r.Reasons, palette)
-	if r.APIServers.Agree == nil || !*r.APIServers.Agree {
-		out.WriteString("apiservers not checked: late writes under another key are possible\n")
+	out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
+	if r.Snapshot != nil {
+		fmt.Fprintf(out, "Snapshot of etcd before the first write: %s (sha256 %s)\n", visible(r.Snapshot.Path), r.Snapshot.SHA256)
 	}
 	out.WriteString(elsewhereText(r) + "\n")
 	return out.String()
@@ -189,50 +169,3 @@ func elsewhereText(r *migrate.Report) string {
 	}
 	return strings.Join(parts, "; ")
 }
-
-func migrationDocument(w io.Writer, r *migrate.Report, opts Options) error {
-	head := struct {
-		*migrate.Report
-		Before auditHead  `json:"before"`
-		After  *auditHead `json:"after"`
-		// Failures come last, as they can be long.
-		FailureCount    int64 `json:"failureCount"`
-		FailuresOmitted int64 `json:"failuresOmitted"`
-		Failures        list  `json:"failures"`
-	}{Report: r, FailureCount: r.FailureCount()}
-	failureLimit := r.FailureCount()
-	if opts.MaxFindings >= 0 {
-		failureLimit = min(failureLimit, opts.MaxFindings)
-	}
-	head.FailuresOmitted = r.FailureCount() - failureLimit
-	d := newDocument(opts.Format)
-	if r.After == nil {
-		limit := findingLimit(r.Before, opts)
-		head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount - limit, Findings: d.list(findings(r.Before, limit))}
-	} else {
-		// What was stale before and is settled is told by the outcomes; what is left is in after.
-		head.Before = auditHead{Report: r.Before, FindingsOmitted: r.Before.FindingCount, Findings: d.list(nothing)}
-		limit := findingLimit(r.After, opts)
-		head.After = &auditHead{Report: r.After, FindingsOmitted: r.After.FindingCount - limit, Findings: d.list(findings(r.After, limit))}
-	}
-	head.Failures = d.list(func(item func(any) error) error {
-		for f, err := range r.Failures() {
-			if err != nil {
-				return err
-			}
-			if failureLimit--; failureLimit < 0 {
-				return nil
-			}
-			if f.Fields == nil { // the spool does not keep an empty list
-				f.Fields = []string{}
-			}
-			if err := item(f); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return d.write(w, head)
-}
-
-func nothing(func(any) error) error { return nil }
