@@ -15,9 +15,11 @@ import (
 // looking, and a version that is not named there can be dropped from the definition while objects depend on it.
 func (m *migration) restoreStoredVersions(ctx context.Context) {
 	r := m.report
-	if m.Backend != SVM || r.After == nil || ctx.Err() != nil {
+	if m.Backend != SVM || m.DryRun != NoDryRun {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
+	defer cancel()
 	for _, t := range m.targets {
 		if t.definition == nil || t.refused != "" {
 			continue
@@ -27,34 +29,39 @@ func (m *migration) restoreStoredVersions(ctx context.Context) {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("whether the in-tree controller trimmed storedVersions of %s could not be read: %v", t.definition.Name, err))
 			continue
 		}
-		var lost []string
-		var unseen int64
-		for _, g := range r.After.Groups {
-			if g.Group != t.name.Group || g.Resource != t.name.Name {
-				continue
-			}
-			if g.Stored == nil {
-				unseen += g.Objects
-				continue
-			}
-			version := strings.TrimPrefix(g.Stored.APIVersion, d.Group+"/")
-			if !slices.Contains(d.StoredVersions, version) && !slices.Contains(lost, version) {
-				lost = append(lost, version)
-			}
+		needed, seen := stillStored(r.After, t)
+		if !seen {
+			// Nobody can tell which versions are left, so that all that were named before may be needed.
+			needed = append(needed, t.definition.StoredVersions...)
 		}
-		trimmed := slices.ContainsFunc(t.definition.StoredVersions, func(v string) bool { return !slices.Contains(d.StoredVersions, v) })
-		if unseen > 0 && trimmed {
-			// Nobody can see at which version these lie, so all that were named before may be needed.
-			for _, v := range t.definition.StoredVersions {
-				if !slices.Contains(d.StoredVersions, v) && !slices.Contains(lost, v) {
-					lost = append(lost, v)
-				}
+		var lost []string
+		for _, v := range needed {
+			if !slices.Contains(d.StoredVersions, v) && !slices.Contains(lost, v) {
+				lost = append(lost, v)
 			}
 		}
 		if len(lost) > 0 {
 			m.putBack(ctx, t, lost)
 		}
 	}
+}
+
+// stillStored lists the versions at which a look found objects of a target; seen is false if some could not be told.
+func stillStored(after *audit.Report, t target) (versions []string, seen bool) {
+	if after == nil || !after.Scope.Whole {
+		return nil, false
+	}
+	seen = true
+	for _, g := range after.Groups {
+		switch {
+		case g.Group != t.name.Group || g.Resource != t.name.Name:
+		case g.Stored == nil:
+			seen = false
+		default:
+			versions = append(versions, strings.TrimPrefix(g.Stored.APIVersion, t.name.Group+"/"))
+		}
+	}
+	return versions, seen
 }
 
 func (m *migration) putBack(ctx context.Context, t target, versions []string) {

@@ -45,6 +45,7 @@ type getter interface {
 type inspector interface {
 	Status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error)
 	AlarmList(ctx context.Context) (*clientv3.AlarmResponse, error)
+	SnapshotWithVersion(ctx context.Context) (*clientv3.SnapshotResponse, error)
 }
 
 // Store is a running etcd. It is safe for concurrent use.

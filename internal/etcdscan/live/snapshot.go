@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -22,14 +21,7 @@ var (
 	ErrSnapshotDigest = errors.New("the snapshot does not end in its own SHA-256")
 	// ErrLagging is returned when a member stays behind what the cluster has agreed on, so that its snapshot would be old.
 	ErrLagging = errors.New("a member of etcd lags behind the others")
-
-	errNoSnapshot = errors.New("no snapshots from this client")
 )
-
-// snapshotter is the part of clientv3.Maintenance that reads the whole backend.
-type snapshotter interface {
-	SnapshotWithVersion(ctx context.Context) (*clientv3.SnapshotResponse, error)
-}
 
 // Snapshot writes a member's whole backend to w, as `etcdctl snapshot save` has it: the bolt file, and 32 bytes of
 // SHA-256 at its end, which are checked. It holds every secret of the cluster just as etcd does, those in plaintext and
@@ -148,16 +140,12 @@ type snapshotStream struct {
 
 // openSnapshot opens the stream and waits for its first bytes.
 func (s *Store) openSnapshot(ctx context.Context) (*snapshotStream, error) {
-	maintenance, ok := s.maintenance.(snapshotter)
-	if !ok {
-		return nil, errNoSnapshot
-	}
 	var stream *snapshotStream
 	err := s.retry(ctx, func() error {
 		next := &snapshotStream{timeout: s.timeout}
 		next.ctx, next.cancel = context.WithCancelCause(ctx)
 		next.stall = time.AfterFunc(s.timeout, func() { next.cancel(errStalled) })
-		resp, err := maintenance.SnapshotWithVersion(next.ctx)
+		resp, err := s.maintenance.SnapshotWithVersion(next.ctx)
 		next.stall.Stop()
 		if err != nil {
 			err = next.reason(err)
