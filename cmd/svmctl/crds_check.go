@@ -130,6 +130,9 @@ func readDefinitions(stdin io.Reader, files []string) (defs []*crd.Definition, s
 		}
 		for _, part := range parts {
 			found, others, err := readFile(stdin, part)
+			if part == "-" {
+				part = "stdin"
+			}
 			if err != nil {
 				return nil, 0, fmt.Errorf("reading %s: %w", part, err)
 			}
