@@ -2,6 +2,7 @@ package render_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/rest"
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -34,6 +34,8 @@ type cluster struct {
 	refuses  map[string]string // name of an object → the apiserver's answer
 	ignores  bool              // it takes patches and writes nothing
 	now      time.Time
+	stores   map[string]string // host of an apiserver → version that it stores selfierequests at
+	late     map[string]func() // name of a definition → what happens right after its status was written, once
 }
 
 func newCluster() *cluster {
@@ -97,25 +99,51 @@ func (c *cluster) Health(context.Context) (live.Health, error) {
 	return live.Health{Version: "3.7.3", DBSize: 25 << 20, Quota: 2 << 30}, nil
 }
 
+func (c *cluster) SaveSnapshot(_ context.Context, path string) (int64, [32]byte, error) {
+	return snapshotFile(path)
+}
+
 // served is what discovery tells.
 var served = map[string]string{
 	"/api":  `{"kind":"APIVersions","versions":["v1"]}`,
-	"/apis": `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"stable.example.com","versions":[{"groupVersion":"stable.example.com/v1","version":"v1"}]}]}`,
+	"/apis": `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"stable.example.com","versions":[{"groupVersion":"stable.example.com/v2","version":"v2"},{"groupVersion":"stable.example.com/v1","version":"v1"}]}]}`,
 	"/api/v1": `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[` +
 		`{"name":"secrets","singularName":"secret","namespaced":true,"kind":"Secret","verbs":["list","patch"]}]}`,
 	"/apis/stable.example.com/v1": `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"stable.example.com/v1","resources":[` +
 		`{"name":"selfierequests","singularName":"selfierequest","namespaced":true,"kind":"SelfieRequest","verbs":["list","patch"]}]}`,
+	"/apis/stable.example.com/v2": `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"stable.example.com/v2","resources":[` +
+		`{"name":"selfierequests","singularName":"selfierequest","namespaced":true,"kind":"SelfieRequest","verbs":["list","patch"]}]}`,
 }
 
-// RoundTrip answers discovery and the patch of a secret.
+// RoundTrip answers discovery and the patch of a secret or a custom resource.
 func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
 	namespace, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/secrets/")
 	answer := func(code int, body string) (*http.Response, error) {
 		return &http.Response{StatusCode: code, Proto: "HTTP/2.0", ProtoMajor: 2, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
 			Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
 	}
+	if body, ok := c.answerAPIServers(r); ok {
+		return answer(http.StatusOK, body)
+	}
 	if body, ok := served[r.URL.Path]; ok {
 		return answer(http.StatusOK, body)
+	}
+	switch {
+	case strings.HasPrefix(r.URL.Path, definitionsPath):
+		code, body := c.answerDefinitions(r)
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		return answer(code, string(text))
+	case r.Method == http.MethodGet:
+		return answer(http.StatusNotFound, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":404,"reason":"NotFound"}`)
+	case c.refuses[name] == "" && strings.HasPrefix(r.URL.Path, "/apis/stable.example.com/"):
+		var revision int64
+		if r.URL.Query().Get("dryRun") == "" {
+			revision = c.patchSelfie(r.URL.Path)
+		}
+		return answer(http.StatusOK, fmt.Sprintf(patched, revision))
 	}
 	key := "/registry/secrets/" + namespace + "/" + name
 	switch refusal := c.refuses[name]; {
@@ -129,9 +157,10 @@ func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.put(key, sealed(c.writes))
 	}
 	kv, _ := c.get(key)
-	return answer(http.StatusOK, fmt.Sprintf(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%d"},"columnDefinitions":[],"rows":[]}`,
-		kv.ModRevision))
+	return answer(http.StatusOK, fmt.Sprintf(patched, kv.ModRevision))
 }
+
+const patched = `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%d"},"columnDefinitions":[],"rows":[]}`
 
 // sealed is a value behind a transformer prefix.
 func sealed(transformer string) string {
@@ -159,9 +188,9 @@ func (c *cluster) audit(t *testing.T, expect ...string) *audit.Report {
 func (c *cluster) migrate(t *testing.T, change func(*migrate.Request)) *migrate.Report {
 	t.Helper()
 	req := migrate.Request{
-		Store: c, Origin: source(), Config: &rest.Config{Host: "https://fake", Transport: c},
+		Store: c, Origin: source(), Config: c.config(),
 		Resources:    []rewrite.Resource{{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, Kind: "Secret", Namespaced: true}},
-		Expectations: expectations(t, []string{"secrets=aescbc:key2"}), Backend: migrate.Patch, Rewrite: rewrite.Options{Concurrency: 1},
+		Expectations: expectations(t, []string{"secrets=aescbc:key2"}), Definitions: c.definitions(t), Backend: migrate.Patch, Rewrite: rewrite.Options{Concurrency: 1},
 		MaxOutage: time.Minute, MaxRounds: 5, Consent: func(context.Context, *migrate.Plan) error { return nil }, Version: "v1.0.0", Now: c.clock,
 	}
 	change(&req)

@@ -101,7 +101,7 @@ func revisionsText(row storedversions.Row) string {
 	case row.ToRevision == 0 || row.ToRevision == row.FromRevision:
 		return strconv.FormatInt(row.FromRevision, 10)
 	}
-	return fmt.Sprintf("%d, %d", row.FromRevision, row.ToRevision)
+	return fmt.Sprintf("%d → %d", row.FromRevision, row.ToRevision)
 }
 
 // crdSummary is what stands below the table: a line for each row that has something to say, and what the report speaks of.
@@ -124,7 +124,7 @@ func crdSummary(r *storedversions.Report, palette Palette) string {
 		out.WriteString("\n")
 	}
 	fmt.Fprintf(out, "%s: %s", Count(int64(len(r.CRDs)), "custom resource"), statesText(r, palette))
-	if r.Source.Revision > 0 {
+	if r.APIServers == nil && r.Source.Revision > 0 { // of what was trimmed, each row has its own
 		fmt.Fprintf(out, ", at revision %d of etcd", r.Source.Revision)
 		if !r.Scope.Found && len(r.Scope.Prefixes) > 0 {
 			fmt.Fprintf(out, ", for %s alone", visibleList(r.Scope.Prefixes))

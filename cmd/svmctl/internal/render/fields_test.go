@@ -3,6 +3,7 @@ package render_test
 import (
 	"encoding/json"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/migrate"
 )
 
@@ -24,7 +26,7 @@ var auditFields = []string{
 	"scope.prefixes[]", "scope.history", "scope.found", "scope.outside", "scope.whole",
 	"startedAt", "finishedAt",
 	"totals.keys", "totals.bytes",
-	"expectations[].resource", "expectations[].value", "expectations[].version", "expectations[].from",
+	"expectations[].resource", "expectations[].value", "expectations[].version", "expectations[].from", "expectations[].reason",
 	"groups[].root", "groups[].group", "groups[].resource",
 	"groups[].atRest.provider", "groups[].atRest.version", "groups[].atRest.key", "groups[].atRest.keyID", "groups[].atRest.keyInferred",
 	"groups[].stored", "groups[].stored.apiVersion", "groups[].stored.kind", "groups[].stored.encoding",
@@ -41,16 +43,23 @@ var migrationFields = []string{
 	"reasons[].code", "reasons[].severity", "reasons[].resource", "reasons[].expected", "reasons[].found", "reasons[].objects", "reasons[].message",
 	"stopped", "stopped.code", "stopped.message", "stopped.hint",
 	"dryRun", "backend",
-	"targets[].resource", "targets[].value", "targets[].version", "targets[].from",
+	"targets[].resource", "targets[].value", "targets[].version", "targets[].from", "targets[].reason",
 	"plan.resources[].resource", "plan.resources[].value", "plan.resources[].version", "plan.resources[].from", "plan.resources[].objects",
 	"plan.resources[].stale", "plan.resources[].bytes", "plan.resources[].namespaces", "plan.resources[].refused",
+	"plan.resources[].reason", "plan.resources[].terminating", "plan.resources[].wouldPrune", "plan.resources[].unchecked", "plan.resources[].conversion",
+	"plan.resources[].preflight[].code", "plan.resources[].preflight[].severity", "plan.resources[].preflight[].subject", "plan.resources[].preflight[].message",
 	"plan.backend", "plan.revision", "plan.bytes", "plan.dbSize", "plan.quota",
 	"outcomes.rewritten", "outcomes.alreadyCurrent", "outcomes.notRewritten", "outcomes.changedByOthers", "outcomes.deleted", "outcomes.failed", "outcomes.accepted",
 	"rounds",
-	"apiservers.known", "apiservers.asked", "apiservers.agree",
+	"apiservers.known", "apiservers.counted", "apiservers.asked", "apiservers.agree", "apiservers.forced",
+	"apiservers.disagreements[].server", "apiservers.disagreements[].identity", "apiservers.disagreements[].what", "apiservers.disagreements[].found",
+	"apiservers.disagreements[].others", "apiservers.disagreements[].reloadedAt", "apiservers.missing[]", "apiservers.gone[]", "apiservers.unchecked[]",
+	"snapshot", "snapshot.path", "snapshot.sha256",
 	"elsewhere[].resource", "elsewhere[].value", "elsewhere[].objects", "elsewhere[].note",
 	"warnings[]",
 	"startedAt", "finishedAt",
+	"prunedCount", "prunedOmitted",
+	"pruned[].key", "pruned[].resource", "pruned[].paths[]", "pruned[].omitted", "pruned[].state", "pruned[].text",
 	"failureCount", "failuresOmitted",
 	"failures[].key", "failures[].resource", "failures[].namespace", "failures[].name", "failures[].code", "failures[].kind", "failures[].reason",
 	"failures[].by", "failures[].fields[]", "failures[].text", "failures[].message",
@@ -113,8 +122,16 @@ func TestMigrationFields(t *testing.T) {
 	everything := rotation()
 	everything.put("/registry/stable.example.com/selfierequests/default/sealed", sealed("aescbc:v1:key1"))
 
+	pruning := selfieCluster("me", "wide").migrateSelfies(t, func(r *migrate.Request) {
+		r.AllowPruning, r.SnapshotFile = true, filepath.Join(t.TempDir(), "before.db")
+	})
+	doubted := mendable().migrate(t, asked)
+	doubted.APIServers.Agreement = apiservers.Agreement{Agree: new(false), Disagreements: []apiservers.Disagreement{{Server: "10.0.0.1:6443"}},
+		Missing: []string{"apiserver-1"}, Gone: []string{"apiserver-2"}, Unchecked: []string{"something"}}
+
 	got, before, after := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, report := range []*migrate.Report{
+		pruning, doubted,
 		refusing.migrate(t, func(r *migrate.Request) { r.ShowMessages = true }),
 		lagging.migrate(t, asked),
 		everything.migrate(t, func(r *migrate.Request) {
@@ -151,10 +168,19 @@ func TestListsAreNeverNull(t *testing.T) {
 		}
 	}
 	document = parseJSON(t, renderMigration(t, c.migrate(t, asked), options(render.JSON))).(map[string]any)
-	for _, name := range []string{"reasons", "targets", "elsewhere", "warnings", "failures"} {
+	for _, name := range []string{"reasons", "targets", "elsewhere", "warnings", "pruned", "failures"} {
 		if _, ok := document[name].([]any); !ok {
 			t.Errorf("%s is %v", name, document[name])
 		}
+	}
+	for _, name := range []string{"disagreements", "missing", "gone", "unchecked"} {
+		if list, ok := document["apiservers"].(map[string]any)[name].([]any); !ok {
+			t.Errorf("apiservers.%s is %v", name, list)
+		}
+	}
+	odd := parseJSON(t, renderMigration(t, selfieCluster("odd").migrateSelfies(t, asked), options(render.JSON))).(map[string]any)
+	if paths, ok := odd["pruned"].([]any)[0].(map[string]any)["paths"].([]any); !ok || len(paths) > 0 {
+		t.Errorf("paths is %v", paths)
 	}
 	refusing := mendable()
 	refusing.refuses = map[string]string{"db": webhookRefusal}

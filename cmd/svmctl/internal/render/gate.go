@@ -85,7 +85,7 @@ func gateDetails(out *strings.Builder, row gate.Row, opts Options) {
 		say("%s: %s", word, Inert(problem.Message))
 	}
 	for _, v := range slices.Sorted(maps.Keys(row.Unreadable)) {
-		say("%s: %s stored as %s, by which the new definition cannot read them", p.bad.Sprint("Unreadable"), Count(int64(row.Unreadable[v]), "object"), versionName(v))
+		say("%s: the new definition could not read %s stored as %s", p.bad.Sprint("Unreadable"), Count(int64(row.Unreadable[v]), "object"), versionName(v))
 	}
 	if row.Losing > 0 {
 		say("%s: %s would lose fields with the next write", p.bad.Sprint("Lost"), Count(int64(row.Losing), "object"))
@@ -107,7 +107,7 @@ func gateDetails(out *strings.Builder, row gate.Row, opts Options) {
 		}
 	}
 	for _, v := range slices.Sorted(maps.Keys(row.Already)) {
-		say("%s: %s stored as %s, which nobody can read even now", p.doubtful.Sprint("Unreadable already"), Count(int64(row.Already[v]), "object"), versionName(v))
+		say("%s: nobody can read %s stored as %s even now", p.doubtful.Sprint("Unreadable already"), Count(int64(row.Already[v]), "object"), versionName(v))
 	}
 	if row.Unknown > 0 {
 		say("%s: %s could not be looked at: encrypted, damaged or misplaced", p.doubtful.Sprint("Unknown"), Count(int64(row.Unknown), "object"))

@@ -23,6 +23,9 @@ func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 		out.WriteString("Dry run: nothing was written.\n")
 		out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
 		out.WriteString(elsewhereText(r) + "\n")
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
 		if err := prunedTable(w, r, opts); err != nil {
 			return err
 		}
