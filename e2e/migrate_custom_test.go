@@ -25,7 +25,8 @@ spec:
 
 const widget = `{"apiVersion": "shop.example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "default"}, "spec": {"size": 1, "note": "` + canaryInData + `"}}`
 
-// TestMigrateCustomResource: a rewrite of a custom resource can drop fields for good, so that it is refused for now.
+// TestMigrateCustomResource: what a rewrite of an encrypted custom resource drops cannot be seen, so that nobody may take it
+// for granted.
 func TestMigrateCustomResource(t *testing.T) {
 	resources := []string{"secrets", "widgets.shop.example.com"}
 	p := startPlane(t, encryptionOf(resources, "aescbc:key1", "identity"), "--without-controller-manager")
@@ -47,18 +48,23 @@ func TestMigrateCustomResource(t *testing.T) {
 
 	for _, name := range []string{"widgets.shop.example.com", "widgets", "wd"} {
 		result := p.svmctl(t, "migrate", name, "--to", "aescbc:key2", "--yes")
-		result.wantCode(t, 1)
-		result.wantError(t, "widgets.shop.example.com", "custom resource", "fields")
+		result.wantCode(t, 3)
+		result.wantError(t, "widgets.shop.example.com", "drops fields cannot be seen", "--allow-pruning")
 	}
 	// Beside a resource that can be migrated it is named, and keeps the verdict from Complete.
 	both := p.svmctl(t, "migrate", "--expect", "widgets.shop.example.com=aescbc:key2", "--expect", "secrets=aescbc:key2", "--yes", "-o", "json")
 	both.wantCode(t, 3)
-	both.wantStdout(t, "widgets.shop.example.com", "custom resource")
+	both.wantStdout(t, "widgets.shop.example.com", "drops fields cannot be seen")
 	if report := both.migration(t); verdict(report.Verdict) != "Incomplete" || report.Outcomes.Rewritten != 5 {
 		t.Errorf("verdict %s with %+v, want Incomplete with the 5 secrets rewritten", verdict(report.Verdict), report.Outcomes)
 	}
 	if after := p.raw(t, "/registry/shop.example.com/widgets/"); after[0].ModRevision != stored[0].ModRevision {
 		t.Error("the custom resource was written")
+	}
+	all := p.svmctl(t, "migrate", "widgets", "--to", "aescbc:key2", "--allow-pruning", "--yes", "-o", "json")
+	all.wantCode(t, 0)
+	if report := all.migration(t); verdict(report.Verdict) != "Complete" || report.Outcomes.Rewritten != 1 {
+		t.Errorf("verdict %s with %+v, want Complete with the widget rewritten", verdict(report.Verdict), report.Outcomes)
 	}
 }
 

@@ -129,8 +129,8 @@ type elsewhere struct {
 }
 
 type apiservers struct {
-	Known *int  `json:"known"`
-	Asked *int  `json:"asked"`
+	Known int   `json:"known"`
+	Asked int   `json:"asked"`
 	Agree *bool `json:"agree"`
 }
 

@@ -150,14 +150,14 @@ func (m *migration) recordPruned(t *target, p *PlannedResource) error {
 }
 
 // pruneReasons say how many objects of a target would lose fields.
-func pruneReasons(resource string, p PlannedResource) []audit.Reason {
+func pruneReasons(p PlannedResource) []audit.Reason {
 	var reasons []audit.Reason
 	if p.WouldPrune > 0 {
-		reasons = append(reasons, audit.Reason{Code: verify.WouldPrune, Severity: verify.Error, Resource: resource, Objects: p.WouldPrune,
+		reasons = append(reasons, audit.Reason{Code: verify.WouldPrune, Severity: verify.Error, Resource: p.Resource, Objects: p.WouldPrune,
 			Message: "a rewrite drops fields that the schema does not know"})
 	}
 	if p.Unchecked > 0 {
-		reasons = append(reasons, audit.Reason{Code: verify.WouldPrune, Severity: verify.Warning, Resource: resource, Objects: p.Unchecked,
+		reasons = append(reasons, audit.Reason{Code: verify.WouldPrune, Severity: verify.Warning, Resource: p.Resource, Objects: p.Unchecked,
 			Message: "whether a rewrite drops fields cannot be seen"})
 	}
 	return reasons

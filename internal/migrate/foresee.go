@@ -36,6 +36,15 @@ func (m *migration) foresee(ctx context.Context) error {
 		if err := m.foreseeCustom(ctx, t, p); err != nil {
 			return err
 		}
+		if stop := m.objectionTo(*p); stop != nil && len(m.Resources) == 0 {
+			// Nobody named it, so that the others need not wait for it.
+			t.refused, p.Refused = stop.Message, stop.Message
+			m.report.Plan.Bytes -= p.Bytes
+			if stop.Code == StopPruning {
+				m.report.Reasons = append(m.report.Reasons, pruneReasons(*p)...)
+			}
+			m.report.Warnings = append(m.report.Warnings, stop.Message)
+		}
 	}
 	return context.Cause(ctx)
 }
@@ -156,15 +165,25 @@ func (m *migration) objection() *Stop {
 		if p.Refused != "" {
 			continue
 		}
-		if reasons := pruneReasons(p.Resource, p); len(reasons) > 0 && !m.AllowPruning {
-			r.Reasons = append(r.Reasons, reasons...)
-			return &Stop{Code: StopPruning, Message: pruneMessage(p), Hint: pruneHint(p)}
-		}
-		for _, n := range p.Preflight {
-			if n.Code == conversionFails && n.Severity == preflight.Blocking.String() {
-				return &Stop{Code: StopConversion, Message: n.Subject + ": " + n.Message,
-					Hint: "nothing was written; once the webhook answers, the same command does the rest"}
+		if stop := m.objectionTo(p); stop != nil {
+			if stop.Code == StopPruning {
+				r.Reasons = append(r.Reasons, pruneReasons(p)...)
 			}
+			return stop
+		}
+	}
+	return nil
+}
+
+// objectionTo is what keeps one resource from being written.
+func (m *migration) objectionTo(p PlannedResource) *Stop {
+	if p.WouldPrune+p.Unchecked > 0 && !m.AllowPruning {
+		return &Stop{Code: StopPruning, Message: pruneMessage(p), Hint: pruneHint(p)}
+	}
+	for _, n := range p.Preflight {
+		if n.Code == conversionFails && n.Severity == preflight.Blocking.String() {
+			return &Stop{Code: StopConversion, Message: n.Subject + ": " + n.Message,
+				Hint: "nothing was written; once the webhook answers, the same command does the rest"}
 		}
 	}
 	return nil
