@@ -191,6 +191,7 @@ func (m *migration) begin(ctx context.Context) error {
 	if err := m.checkRoom(ctx); err != nil {
 		return err
 	}
+	m.report.Plan.Warnings = m.report.Warnings
 	if err := m.Consent(ctx, &m.report.Plan); err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ type Plan struct {
 	Bytes     int64             `json:"bytes"`    // of values to write again; etcd keeps the old ones until compaction
 	DBSize    int64             `json:"dbSize"`   // bytes of etcd's file, 0 when it does not tell
 	Quota     int64             `json:"quota"`    // bytes etcd may take, 0 when it is not known
+	Warnings  []string          `json:"-"`        // those of the report, for whoever is asked
 }
 
 // PlannedResource is one resource of a plan.

@@ -33,6 +33,9 @@ func writePlan(w io.Writer, plan *migrate.Plan, opts Options) error {
 	for _, r := range plan.Resources {
 		writeForeseen(notes, r, opts)
 	}
+	for _, warning := range plan.Warnings {
+		fmt.Fprintf(notes, "%s: %s\n", opts.Palette.doubtful.Sprint("warning"), visible(warning))
+	}
 	text := notes.String() + fmt.Sprintf("Backend %s. etcd keeps the old values until compaction: %s will be added", plan.Backend, Bytes(plan.Bytes))
 	switch {
 	case plan.DBSize > 0 && plan.Quota > 0:
