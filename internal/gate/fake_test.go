@@ -169,3 +169,17 @@ func (b brokenStore) Read(ctx context.Context, r etcdscan.Range, revision int64)
 		yield(nil, b.err)
 	}
 }
+
+// changingStore has something change once, while objects are counted.
+type changingStore struct {
+	*live.Store
+	change func()
+}
+
+func (s *changingStore) Count(ctx context.Context, r etcdscan.Range, revision int64) (int64, error) {
+	if s.change != nil {
+		s.change()
+		s.change = nil
+	}
+	return s.Store.Count(ctx, r, revision)
+}

@@ -34,26 +34,39 @@ type Request struct {
 	Progress    *etcdscan.Progress
 }
 
-// check is one Run.
+// attempts bounds how often everything is looked at again because a definition was changed meanwhile.
+const attempts = 3
+
+// check is one look.
 type check struct {
 	Request
 	subjects []*subject
 	home     []string // storage roots of the apiserver; empty if nothing shows that this etcd is its
 	stranger string   // why not
+	changed  bool     // a definition is no longer the one that was compared with
 }
 
 // Run compares each definition with the cluster's, and reads all of their objects in one scan at one revision. An error means
 // that no report could be made. The names in Next have to differ.
 func Run(ctx context.Context, req Request) (*Report, error) {
-	report := &Report{APIVersion: audit.APIVersion, Kind: "CRDCheckReport", Tool: audit.Tool{Version: req.Version}, Source: req.Origin,
-		StartedAt: req.Now().UTC(), CRDs: []Row{}, Skipped: req.Skipped}
+	for attempt := 1; ; attempt++ {
+		c := &check{Request: req}
+		report, err := c.look(ctx)
+		if err != nil || !c.changed || attempt == attempts {
+			return report, err
+		}
+	}
+}
+
+func (c *check) look(ctx context.Context) (*Report, error) {
+	report := &Report{APIVersion: audit.APIVersion, Kind: "CRDCheckReport", Tool: audit.Tool{Version: c.Version}, Source: c.Origin,
+		StartedAt: c.Now().UTC(), CRDs: []Row{}, Skipped: c.Skipped}
 	report.Scope.Prefixes = []string{}
 	if report.Source.Endpoints == nil {
 		report.Source.Endpoints = []string{}
 	}
-	c := &check{Request: req}
-	for _, next := range req.Next {
-		s, err := meet(ctx, req.Definitions, next)
+	for _, next := range c.Next {
+		s, err := meet(ctx, c.Definitions, next)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +86,7 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 		report.add(s)
 	}
 	report.Verdict = report.Result().String()
-	report.FinishedAt = req.Now().UTC()
+	report.FinishedAt = c.Now().UTC()
 	return report, nil
 }
 
@@ -170,6 +183,7 @@ func (c *check) recheck(ctx context.Context, s *subject) error {
 	case err != nil:
 		return fmt.Errorf("reading CustomResourceDefinition %s in etcd: %w", s.next.Name, err)
 	case !current:
+		c.changed = true
 		s.doubt("the cluster's definition was changed while etcd was read")
 	}
 	return nil

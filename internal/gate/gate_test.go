@@ -83,11 +83,12 @@ func TestScanThatIsNotWhole(t *testing.T) {
 func TestCompactionUnderWay(t *testing.T) {
 	c := newCluster(t)
 	c.define(t, "widgets", "a")
+	c.etcd.Put(t, key("widgets", "encrypted"), "k8s:enc:aescbc:v1:key1:0123456789abcdef0123456789abcdef")
 	c.etcd.Put(t, key("widgets", "one"), object("widgets", "one", `{"b":"x"}`))
 	req := c.request(t, definition("widgets", "a"))
-	req.Store = brokenStore{Store: req.Store.(*live.Store), dir: "/registry/example.com/widgets/", after: 1, err: etcdscan.ErrCompacted}
-	if row := run(t, req).CRDs[0]; row.Objects != 1 {
-		t.Errorf("%d objects, want 1", row.Objects)
+	req.Store = brokenStore{Store: req.Store.(*live.Store), dir: "/registry/example.com/widgets/", after: 2, err: etcdscan.ErrCompacted}
+	if row := run(t, req).CRDs[0]; row.Objects != 2 || row.Unknown != 1 {
+		t.Errorf("%d objects, %d unknown, want 2 and 1", row.Objects, row.Unknown)
 	}
 }
 
@@ -115,6 +116,16 @@ func TestWhoseEtcd(t *testing.T) {
 		c.define(t, "widgets", "a")
 		c.etcd.Put(t, crdsDir+"widgets.example.com", "{}")
 		wantRow(t, run(t, c.request(t, definition("widgets", "a"))).CRDs[0], "Unknown", "was changed while")
+
+		// Once is no matter: everything is looked at again.
+		c.define(t, "widgets", "a")
+		store := changingStore{Store: c.request(t).Store.(*live.Store), change: func() { c.define(t, "widgets", "a") }}
+		req := c.request(t, definition("widgets", "a"))
+		req.Store = &store
+		wantRow(t, run(t, req).CRDs[0], "Clean", "")
+		if store.change != nil {
+			t.Error("nothing was changed")
+		}
 	})
 	t.Run("known by another definition", func(t *testing.T) {
 		c := newCluster(t)
