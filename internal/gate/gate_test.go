@@ -170,7 +170,7 @@ func TestDefinitionsThatMayNotBeRead(t *testing.T) {
 	c.status = http.StatusInternalServerError
 	req := c.request(t, definition("widgets", "a"))
 	row := run(t, req).CRDs[0]
-	wantRow(t, row, "Unknown", "could not be read")
+	wantRow(t, row, "Unknown", "the apiserver answered 500")
 	if row.New {
 		t.Error("nobody knows whether it is new")
 	}

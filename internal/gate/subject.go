@@ -34,7 +34,7 @@ func meet(ctx context.Context, client *crd.Client, next *crd.Definition) (*subje
 	case errors.Is(err, crd.ErrNotFound):
 		s.result.New = true
 	case errors.As(err, &refused):
-		s.doubt("the cluster's definition could not be read, so that fields may be lost even now: %v", err)
+		s.doubt("%v; what would be lost may be lost by the present definition as well", err)
 	case err != nil:
 		return nil, err
 	default:
