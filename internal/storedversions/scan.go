@@ -13,10 +13,16 @@ import (
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
+// place is the directory of one resource under one storage root. Two control planes may share an etcd.
+type place struct {
+	root     string
+	resource verify.Resource
+}
+
 // counter counts what a scan meets of custom resources.
 type counter struct {
 	definitions map[verify.Resource]*crd.Definition
-	holdings    map[verify.Resource]*holding
+	holdings    map[place]*holding
 }
 
 func newCounter(definitions []*crd.Definition) *counter {
@@ -31,13 +37,14 @@ func resourceOf(d *crd.Definition) verify.Resource {
 	return verify.Resource{Group: d.Group, Name: d.Plural}
 }
 
-func (c *counter) Begin() { c.holdings = make(map[verify.Resource]*holding) }
+func (c *counter) Begin() { c.holdings = make(map[place]*holding) }
 
-func (c *counter) of(r verify.Resource) *holding {
-	h := c.holdings[r]
+func (c *counter) of(root string, r verify.Resource) *holding {
+	at := place{root, r}
+	h := c.holdings[at]
 	if h == nil {
 		h = &holding{stored: make(map[string]int64), names: make(map[string]bool)}
-		c.holdings[r] = h
+		c.holdings[at] = h
 	}
 	return h
 }
@@ -48,7 +55,7 @@ func (c *counter) Take(r *etcdscan.Record, _ *etcdscan.Entry) error {
 	resource := verify.Resource{Group: r.Object.Group, Name: r.Object.Resource}
 	if r.Object.Beside != "" {
 		if beside, err := verify.ParseResource(r.Object.Beside); err == nil && c.definitions[beside] != nil {
-			c.of(beside).unknown++
+			c.of(r.Object.Root, beside).unknown++
 		}
 		return nil
 	}
@@ -57,10 +64,10 @@ func (c *counter) Take(r *etcdscan.Record, _ *etcdscan.Entry) error {
 	}
 	version, ok := strings.CutPrefix(r.Stored.APIVersion, resource.Group+"/")
 	if !ok || r.Fault != etcdscan.NoFault {
-		c.of(resource).unknown++
+		c.of(r.Object.Root, resource).unknown++
 		return nil
 	}
-	c.of(resource).stored[version]++
+	c.of(r.Object.Root, resource).stored[version]++
 	return nil
 }
 
@@ -74,7 +81,7 @@ func (c *counter) Examine(r *etcdscan.Record, payload []byte) error {
 	if err != nil {
 		return nil // Take has counted what cannot be read
 	}
-	h := c.of(resourceOf(d))
+	h := c.of(r.Object.Root, resourceOf(d))
 	gone := false
 	for _, apiVersion := range managed {
 		version, ours := strings.CutPrefix(apiVersion, d.Group+"/")
@@ -131,16 +138,21 @@ func look(ctx context.Context, req Request, definitions []*crd.Definition, all b
 		scope: audit.Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0, Whole: result.Shortfall == nil}}, nil
 }
 
-// row describes one definition as it was seen.
-func (s *sight) row(d *crd.Definition) Row {
-	h := s.of(resourceOf(d))
-	state, reason := judge(d, h, s.Shortfall)
-	return Row{
-		Name: d.Name, State: state, Reason: reason, StorageVersion: d.Storage(), Served: orEmpty(d.Served()),
-		StoredVersions: orEmpty(d.StoredVersions), Stored: h.stored, Unknown: h.unknown, FromRevision: s.Pin.Revision,
-		ManagedFields: ManagedFields{Objects: h.managed, Versions: orEmpty(slices.Sorted(maps.Keys(h.names)))},
-		Dropped:       []string{}, PutBack: []string{},
-	}
+// row describes one definition, whose objects lie under a storage root, as it was seen.
+func (s *sight) row(d *crd.Definition, root string) Row {
+	h := s.of(root, resourceOf(d))
+	row := emptyRow(d.Name)
+	row.State, row.Reason = judge(d, h, s.Shortfall)
+	row.StorageVersion, row.Served, row.StoredVersions = d.Storage(), orEmpty(d.Served()), orEmpty(d.StoredVersions)
+	row.Stored, row.Unknown, row.FromRevision = h.stored, h.unknown, s.Pin.Revision
+	row.ManagedFields = ManagedFields{Objects: h.managed, Versions: orEmpty(slices.Sorted(maps.Keys(h.names)))}
+	return row
+}
+
+// emptyRow is of what nothing is known yet.
+func emptyRow(name string) Row {
+	return Row{Name: name, State: Blocked, Served: []string{}, StoredVersions: []string{}, Stored: map[string]int64{},
+		ManagedFields: ManagedFields{Versions: []string{}}, Dropped: []string{}, PutBack: []string{}}
 }
 
 func orEmpty(s []string) []string {

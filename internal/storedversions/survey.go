@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -62,28 +62,51 @@ func Survey(ctx context.Context, req Request) (*Report, error) {
 		return nil, err
 	}
 	report.describe(seen)
+	var home []string
 	foreign := 0
 	for _, d := range definitions {
-		row := seen.row(d)
-		blocked, err := seen.unseen(ctx, req.Store, d)
+		o := observation{d: d, seen: seen}
+		switch o.blocked, err = o.find(ctx, req.Store); {
+		case err == nil && o.current:
+		case err == nil, errors.Is(err, ErrForeignEtcd):
+			// It was changed, deleted, or created anew since it was listed, or this is another etcd.
+			o, err = again(ctx, req, d, err)
+		}
+		row := emptyRow(d.Name)
 		switch {
 		case errors.Is(err, ErrForeignEtcd):
 			foreign++
-			row.State, row.Reason = Blocked, err.Error()
+			row.Reason = err.Error()
+		case errors.Is(err, crd.ErrNotFound):
+			row.Reason = "the CustomResourceDefinition was deleted meanwhile"
 		case err != nil:
 			return nil, err
-		case blocked != "":
-			row.State, row.Reason = Blocked, blocked
+		default:
+			row = o.row()
+			home = append(home, o.root)
 		}
 		report.CRDs = append(report.CRDs, row)
 	}
 	if foreign > 0 && foreign == len(definitions) {
 		return nil, ErrForeignEtcd
 	}
-	report.orphans(ctx, req, seen)
+	report.orphans(ctx, req, seen, home)
 	slices.SortFunc(report.CRDs, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
 	report.FinishedAt = req.Now().UTC()
 	return report, nil
+}
+
+// again looks once more at a definition that etcd does not hold as it was listed. One that the apiserver still shows so is
+// not in this etcd at all.
+func again(ctx context.Context, req Request, listed *crd.Definition, foreign error) (observation, error) {
+	d, err := req.Definitions.Get(ctx, listed.Name)
+	switch {
+	case err != nil:
+		return observation{}, err
+	case foreign != nil && d.ResourceVersion == listed.ResourceVersion:
+		return observation{}, foreign
+	}
+	return observe(ctx, req, listed.Name, nil)
 }
 
 func newReport(req Request) *Report {
@@ -136,50 +159,21 @@ func unknown(name string, all []*crd.Definition) error {
 	return e
 }
 
-// unseen tells why the scan says nothing about the objects of a definition, "" if it does: the definition itself lies in
-// this etcd, under a storage root whose objects were in the scope.
-func (s *sight) unseen(ctx context.Context, store Store, d *crd.Definition) (string, error) {
-	root, _, err := Locate(ctx, store, s.roots, d)
-	switch {
-	case errors.Is(err, etcdscan.ErrPermission):
-		return "etcd does not let this user read the CustomResourceDefinition, so that nobody can tell whether this is the apiserver's etcd", nil
-	case err != nil:
-		return "", err
-	}
-	dir := root + "/" + key.DirIn(root, d.Group, d.Plural)
-	if !slices.ContainsFunc(s.scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) }) {
-		return "its objects under " + dir + " were not in the scope", nil
-	}
-	return "", nil
-}
-
-// Locate finds the storage root under which a definition lies in this etcd, at the revision that the apiserver shows or at one
-// that followed; then it is not current any more. ErrForeignEtcd means that it lies under none of the roots.
-func Locate(ctx context.Context, store Store, roots []string, d *crd.Definition) (root string, current bool, err error) {
-	for _, root := range roots {
-		kv, here, err := store.Look(ctx, root+"/"+key.DirIn(root, "apiextensions.k8s.io", "customresourcedefinitions")+d.Name)
-		switch {
-		case err != nil:
-			return "", false, err
-		case !here:
-			continue
-		}
-		// Etcd may have moved on since the definition was read, and never back.
-		if at, err := strconv.ParseInt(d.ResourceVersion, 10, 64); err == nil && kv.CreateRevision <= at && at <= kv.ModRevision {
-			return root, at == kv.ModRevision, nil
-		}
-	}
-	return "", false, fmt.Errorf("%w: it does not hold CustomResourceDefinition %s as the apiserver shows it", ErrForeignEtcd, d.Name)
-}
-
-// orphans adds the resources whose definition is gone while their objects remain.
-func (r *Report) orphans(ctx context.Context, req Request, seen *sight) {
+// orphans adds the resources whose definition is gone while their objects remain. Home are the storage roots of this
+// apiserver, as far as they are known: what lies under another root is another's.
+func (r *Report) orphans(ctx context.Context, req Request, seen *sight, home []string) {
 	if len(req.Names) > 0 {
 		return
 	}
 	var served map[verify.Resource]bool
 	whole, asked := false, false
-	for resource, h := range seen.holdings {
+	strange := map[string]bool{}
+	for at, h := range seen.holdings {
+		resource := at.resource
+		if len(home) > 0 && !slices.Contains(home, at.root) {
+			strange[at.root] = true
+			continue
+		}
 		if seen.definitions[resource] != nil {
 			continue
 		}
@@ -194,8 +188,11 @@ func (r *Report) orphans(ctx context.Context, req Request, seen *sight) {
 		if !whole {
 			reason = "no CustomResourceDefinition declares it; whether another API serves it could not be told"
 		}
-		r.CRDs = append(r.CRDs, Row{Name: resource.String(), State: Blocked, Reason: reason, Served: []string{}, StoredVersions: []string{},
-			Stored: h.stored, Unknown: h.unknown, ManagedFields: ManagedFields{Versions: []string{}}, FromRevision: seen.Pin.Revision,
-			Dropped: []string{}, PutBack: []string{}})
+		row := emptyRow(resource.String())
+		row.Reason, row.Stored, row.Unknown, row.FromRevision = reason, h.stored, h.unknown, seen.Pin.Revision
+		r.CRDs = append(r.CRDs, row)
+	}
+	for _, root := range slices.Sorted(maps.Keys(strange)) {
+		r.Warnings = append(r.Warnings, "custom resources under "+root+" are left out: no CustomResourceDefinition of this apiserver lies there")
 	}
 }
