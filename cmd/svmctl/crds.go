@@ -70,7 +70,7 @@ resources whose definition is gone while their objects remain in etcd. It only r
 		}
 		return nil
 	}
-	cmd.AddCommand(newCRDsPruneCommand(p))
+	cmd.AddCommand(newCRDsPruneCommand(p), newCRDsCheckCommand(p))
 	return cmd
 }
 

@@ -57,7 +57,7 @@ func Parse(r io.Reader) (defs []*Definition, skipped int, err error) {
 			continue
 		}
 		p.document++
-		asJSON, err := yaml.YAMLToJSON(text)
+		asJSON, err := yaml.YAMLToJSONStrict(text) // of two documents without --- between them the last one would win
 		if err != nil {
 			return nil, 0, p.fail("", notYAML(err))
 		}
@@ -184,8 +184,12 @@ var yamlLine = regexp.MustCompile(`line ([0-9]+)`)
 
 // notYAML keeps the line of a parser's complaint; the rest may quote the file.
 func notYAML(err error) string {
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		return "not YAML, at line " + m[1] + " of the document"
+	problem := "not YAML"
+	if strings.Contains(err.Error(), "already set in map") {
+		problem = "a field stands there twice; is a line --- missing between two documents?"
 	}
-	return "not YAML"
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		problem += ", at line " + m[1] + " of the document"
+	}
+	return problem
 }

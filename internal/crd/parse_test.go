@@ -58,6 +58,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no name", strings.Replace(one, "metadata: {name: things.one.example.com}", "metadata: {}", 1), "document 1: metadata.name: missing"},
 		{"twice", one + "---\n" + one, `document 2: "things.one.example.com" is in document 1 already`},
 		{"a template", one + "---\n{{- if .Values.hunter2 }}\na: b\n{{ end }}\n", "document 2: not YAML"},
+		{"two documents without a line between them", one + one, "document 1: a field stands there twice"},
 		{"no YAML", "a: b\nc: d: hunter2\n", "document 1: not YAML, at line 2 of the document"},
 		{"prose", "hunter2", "document 1: no apiVersion and kind"},
 		{"items of a list that are none", "apiVersion: v1\nkind: List\nitems: hunter2\n", "document 1: items: not a list of objects"},
