@@ -32,6 +32,12 @@ test: lint build playground bin/etcd-3.4 ## everything, with real servers on loo
 	cd playground && $(GO) test ./...
 	$(GO) test -timeout 30m ./...
 
+STORIES = ^(TestMigrateStory|TestMigrateBySVM|TestSelfieRequestsMoveToV2)$$
+
+test-matrix: build playground $(MATRIX) ## both stories, by both backends, on each release of Kubernetes in docs/version-matrix.md
+	@for playground in playground-1.34 playground-1.36 playground; do \
+	  echo "== $$playground" && PLAYGROUND_BIN=$(CURDIR)/bin/$$playground $(GO) test -count=1 -timeout 30m ./e2e -run '$(STORIES)' || exit 1; done
+
 bin/etcd-3.4: ## the oldest etcd that is supported, where the system's packages have it
 	sh testdata/etcd-3.4.sh bin/etcd-3.4
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
 	"github.com/svmctl/svmctl/internal/migrate"
@@ -109,6 +110,7 @@ func hintsFor(err error) []string {
 		unchecked        *migrate.UncheckedError
 		subresource      *migrate.SubresourceError
 		unknownCRD       *storedversions.UnknownError
+		refusedCRD       *crd.RefusedError
 	)
 	switch {
 	case errors.Is(err, live.ErrNoEndpoints):
@@ -155,6 +157,8 @@ func hintsFor(err error) []string {
 		return []string{"reading it takes the verb get on customresourcedefinitions (docs/rbac.md); nothing was written"}
 	case errors.As(err, &subresource):
 		return []string{"leave --subresource out; nothing was written"}
+	case errors.As(err, &refusedCRD) && refusedCRD.Forbidden():
+		return []string{"the verbs are get and list on customresourcedefinitions.apiextensions.k8s.io: see docs/rbac.md"}
 	case errors.As(err, &unknownCRD) && len(unknownCRD.Near) > 0:
 		return []string{"did you mean " + strings.Join(unknownCRD.Near, ", ") + "?"}
 	case errors.As(err, &unknownCRD):
