@@ -123,34 +123,3 @@ func TestLaggingAPIServer(t *testing.T) {
 		}
 	})
 }
-
-// TestAPIServerTurnsLaggard restarts an apiserver with the older EncryptionConfiguration after all had agreed and while
-// objects are rewritten. All that the first one writes is right; a look before the first write alone would call that
-// Complete.
-func TestAPIServerTurnsLaggard(t *testing.T) {
-	const count = 3000
-	c := startTrio(t, encryption("aescbc:key1", "identity"))
-	c.namespace(t, "turn")
-	c.createSecrets(t, "turn", "app", count)
-	older, newer := encryption("aescbc:key1", "aescbc:key2", "identity"), encryption("aescbc:key2", "aescbc:key1", "identity")
-	c.reconfigure(t, newer, newer)
-	lease := c.lease(t, third)
-
-	before := c.revision(t)
-	run := c.start(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json", "--qps", "200", "--to", "aescbc:key2"}, c.all())...)
-	c.awaitWrites(t, before, 100)
-	c.restartThird(t, older)
-	select {
-	case err := <-run.ended:
-		t.Fatalf("it ended (%v) before the apiserver was back: the test shows nothing", err)
-	default:
-	}
-	result := run.wait(t)
-	result.wantCode(t, 4)
-	report := result.agreement(t)
-	c.wantLaggard(t, report, c.addresses[2], lease)
-	if verdict(report.Verdict) != "Indeterminate" || report.Outcomes != (outcomes{Rewritten: count}) || report.APIServers.Forced {
-		t.Errorf("verdict %s with %+v, forced %t", verdict(report.Verdict), report.Outcomes, report.APIServers.Forced)
-	}
-	c.wantAllUnder(t, "aescbc:key2")
-}

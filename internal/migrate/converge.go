@@ -83,15 +83,26 @@ func (m *migration) matters() ([]schema.GroupResource, apiservers.Matter) {
 	return resources, matter
 }
 
-// askAgain asks once more after the last write: an apiserver that came or changed meanwhile may have written otherwise.
+// askAgain asks once more after the last write: an apiserver that came or changed meanwhile may have written otherwise. What
+// was open or wrong before stays so, even if it is settled now: an apiserver that has caught up since may have written after
+// the last look at etcd.
 func (m *migration) askAgain(ctx context.Context) {
-	if m.DryRun != NoDryRun || m.report.APIServers.Agree == nil || ctx.Err() != nil {
+	if m.DryRun != NoDryRun || ctx.Err() != nil {
 		return
 	}
 	m.Progress.begin("asking the apiservers again")
 	resources, matter := m.matters()
-	if again := apiservers.Ask(ctx, m.apiserverRequest()).Agreement(resources, matter); again.Agree != nil {
+	again := apiservers.Ask(ctx, m.apiserverRequest()).Agreement(resources, matter)
+	if ctx.Err() != nil {
+		return // interrupted: silence that is not theirs
+	}
+	agreed := m.report.APIServers.Agree != nil && *m.report.APIServers.Agree
+	disagree := again.Agree != nil && !*again.Agree
+	if agreed || disagree {
 		m.report.APIServers.Agreement = again
+	}
+	if agreed && again.Agree == nil {
+		m.report.Warnings = append(m.report.Warnings, "apiservers not checked after the last write: "+again.Summary())
 	}
 }
 
