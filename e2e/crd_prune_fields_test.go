@@ -40,7 +40,13 @@ spec:
 // after, apart from svmctl. A naive version looks at the top of the spec alone, or holds a field for lost that the schema
 // keeps unseen.
 func TestPruneFieldsNamesWhatTheApiserverDrops(t *testing.T) {
-	p := startPlane(t, "", "--without-controller-manager")
+	t.Run("json", func(t *testing.T) { wantCratesPruned(t, startPlane(t, "", "--without-controller-manager")) })
+	t.Run("cbor", func(t *testing.T) {
+		wantCratesPruned(t, startPlane(t, "", "--without-controller-manager", "--apiserver-arg=--feature-gates=CBORServingAndStorage=true"))
+	})
+}
+
+func wantCratesPruned(t *testing.T, p *plane) {
 	const crates, name = oddDir + "crates/", "crates.odd.example.com"
 	p.oddDefine(t, crateWide)
 	secret := func(s string) string { return canaryInData + " in " + s }
