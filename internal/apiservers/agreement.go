@@ -150,11 +150,11 @@ func (a *Agreement) judgeVersion(servers []Server, gr schema.GroupResource) {
 	}
 }
 
-// versionOf gives a hash as the version that any of the apiservers serves, if one has it.
+// versionOf gives a hash as the version that any of the apiservers serves, or that Kubernetes ever used, if one has it.
 func versionOf(servers []Server, gr schema.GroupResource, hash string) string {
 	for _, server := range servers {
 		r := server.resources[gr]
-		for _, v := range r.versions {
+		for _, v := range slices.Concat(r.versions, usualVersions) {
 			if hashOf(gr.Group, v, r.kind) == hash {
 				return schema.GroupVersion{Group: gr.Group, Version: v}.String()
 			}
