@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/crd"
@@ -54,6 +55,8 @@ func (r *Report) prove(ctx context.Context, req PruneRequest, row Row, d, writte
 		if after.Reason != "" {
 			row.Reason += ": " + after.Reason
 		}
+	case row.State == Prunable:
+		row.Reason = "the CustomResourceDefinition was changed meanwhile: storedVersions names " + strings.Join(droppable(o.d), ", ") + " again"
 	}
 	back := unnamed(o.d, h)
 	for _, v := range row.Dropped {

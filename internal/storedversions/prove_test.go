@@ -36,7 +36,7 @@ func TestProve(t *testing.T) {
 		}, Blocked, "cannot be seen"},
 		{"the storage version flips, and back, and nothing is written", func(c *cluster, _ *PruneRequest, _ func()) {
 			second(c, func() { c.define([]string{"v2", "v1"}, "v2", "v1") })
-		}, Prunable, "lists v1"},
+		}, Prunable, "names v1 again"},
 		{"the storage version flips", func(c *cluster, _ *PruneRequest, _ func()) {
 			second(c, func() { c.define([]string{"v2", "v1"}, "v1", "v2") })
 		}, NeedsMigration, "changed to v1"},
