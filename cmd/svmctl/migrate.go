@@ -68,7 +68,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs.StringArrayVar(&flags.expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`; repeatable")
 	fs.StringArrayVar(&flags.expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`; repeatable")
 	fs.BoolVar(&flags.allStale, "all-stale-versions", false, "migrate every resource that is not stored at the version that the API declares")
-	fs.StringVar(&req.Rewrite.Subresource, "subresource", "", "rewrite through this subresource, `status`, where admission refuses the object itself")
+	fs.StringVar(&flags.subresource, "subresource", "", "rewrite through this subresource, `status`, where admission refuses the object itself")
 	fs.BoolVar(&req.AllowPruning, "allow-pruning", false, "go on although fields would be lost for good, or nobody can see whether any would")
 	fs.StringVar(&req.SnapshotFile, "snapshot-first", "", "write a snapshot of etcd to a new `file`, which then holds every secret, before the first write")
 	servers.add(fs)
@@ -132,6 +132,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
 		req.Store, req.Origin, req.Prefixes = store, origin(store), etcd.prefixes
 		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
+		req.Rewrite.Subresource = flags.subresource
 		req.Version, req.Now, req.Progress = version, time.Now, new(migrate.Progress)
 		req.ConfirmEmpty = func(ctx context.Context, r verify.Resource) bool {
 			return expect.Empty(ctx, req.Config, r, store.Revision)

@@ -18,6 +18,7 @@ type migrateFlags struct {
 	to                         string
 	expected, expectedVersions []string
 	backend, dryRun            string
+	subresource                string
 	allStale                   bool
 	yes                        bool
 }
@@ -67,6 +68,12 @@ func (f migrateFlags) check(args []string, canAsk bool) (intent, error) {
 		in.dryRun = migrate.DryRun(f.dryRun)
 	default:
 		return in, usageError(fmt.Errorf("--dry-run is none, client or server, not %q", f.dryRun))
+	}
+	if f.subresource != "" && f.subresource != "status" {
+		return in, usageError(fmt.Errorf("--subresource is status, not %q", f.subresource))
+	}
+	if f.subresource != "" && in.backend == migrate.SVM {
+		return in, usageError(errors.New("the in-tree controller patches the object itself: --subresource goes with --backend patch alone"))
 	}
 	if in.dryRun == migrate.ServerDryRun && in.backend == migrate.SVM {
 		return in, usageError(errors.New("--dry-run=server tries patches: it goes with --backend patch alone"))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
 // Definition is one CustomResourceDefinition. One that was read from a file has no StoredVersions, ResourceVersion and UID.
@@ -113,6 +114,12 @@ func (d *Definition) WithoutSchema() *Definition {
 	c := *d
 	c.object = nil
 	return &c
+}
+
+// SameSpec tells whether other is the same CustomResourceDefinition with the same spec, and not one that was made anew under the
+// same name. It is false after WithoutSchema.
+func (d *Definition) SameSpec(other *Definition) bool {
+	return d.object != nil && other.object != nil && d.UID == other.UID && apiequality.Semantic.DeepEqual(d.object.Spec, other.object.Spec)
 }
 
 // Object is a copy of the whole CustomResourceDefinition, defaults filled in; nil after WithoutSchema.

@@ -212,6 +212,7 @@ func (m *migration) examineAgain(ctx context.Context, t *target, source *audit.R
 	if err != nil {
 		return &Stop{Code: StopPruning, Message: fmt.Sprintf("what a rewrite of %s drops cannot be told any more: %v", t.name, err), Hint: "the same command does the rest"}, nil
 	}
+	t.changed = t.changed || !d.SameSpec(t.definition)
 	t.definition = d
 	if err := m.examine(ctx, t); err != nil {
 		return runStop(ctx, &unreadableError{err})

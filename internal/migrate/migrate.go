@@ -101,6 +101,7 @@ type target struct {
 	refused string
 
 	definition *crd.Definition // of a custom resource, else nil
+	changed    bool            // the definition was changed between rounds
 	pruning    *spool.Spool[pruned]
 }
 
@@ -181,6 +182,7 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	m.restoreStoredVersions(ctx)
+	m.doubtSchemas(ctx)
 	m.askAgain(ctx)
 	m.conclude()
 	return nil
@@ -203,7 +205,10 @@ func (m *migration) begin(ctx context.Context) error {
 		}
 		m.report.Snapshot = &Snapshot{Path: m.SnapshotFile, SHA256: hex.EncodeToString(sum[:])}
 	}
-	stop, err := m.probeEach(ctx)
+	stop, err := m.recheck(ctx)
+	if stop == nil && err == nil {
+		stop, err = m.probeEach(ctx)
+	}
 	if stop != nil {
 		m.report.Stopped = stop
 		m.refuseToBegin()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/apiservers"
+	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -55,7 +56,7 @@ func (c *cluster) survey(t *testing.T) *storedversions.Report {
 
 func (c *cluster) prune(t *testing.T, change func(*storedversions.PruneRequest)) *storedversions.Report {
 	t.Helper()
-	req := storedversions.PruneRequest{Request: c.crdRequest(t), Agreement: func(context.Context, verify.Resource) apiservers.Agreement {
+	req := storedversions.PruneRequest{Request: c.crdRequest(t), Agreement: func(context.Context, *crd.Definition) apiservers.Agreement {
 		return apiservers.Agreement{Known: 3, Counted: true, Asked: 3, Agree: new(true)}
 	}}
 	change(&req)
@@ -120,7 +121,7 @@ func TestPruneGolden(t *testing.T) {
 
 	apart := racing().prune(t, func(r *storedversions.PruneRequest) {
 		r.Names = []string{"planets.example.com"}
-		r.Agreement = func(context.Context, verify.Resource) apiservers.Agreement {
+		r.Agreement = func(context.Context, *crd.Definition) apiservers.Agreement {
 			return apiservers.Agreement{Known: 3, Counted: true, Asked: 2, Agree: new(false), Missing: []string{"apiserver-2"}, Gone: []string{"apiserver-\x1b[2J"}}
 		}
 	})

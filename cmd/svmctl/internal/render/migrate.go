@@ -111,7 +111,10 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
 		}
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0 && r.Rounds == 0 && r.Plan.Stale() > 0:
+		parts = []string{"nothing was written"}
+	case len(parts) == 0:
 		parts = []string{"nothing to do"}
 	}
 	out.WriteString(strings.Join(parts, ", "))
