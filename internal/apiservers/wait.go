@@ -12,9 +12,9 @@ import (
 // may not be read now may not be read later.
 const hopeless = 3
 
-// WaitConverged asks again and again until the apiservers agree, for at most timeout, pausing for poll (0: 2 s). It returns
-// the last look whatever came of it, and early when three in a row could not tell. observe, unless nil, is shown every
-// look. The only error is that of ctx.
+// WaitConverged asks again and again until the apiservers agree, pausing for poll (0: 2 s). The look during which timeout ends
+// is the last one; see Ask for how long that may take. What it saw is returned whatever came of it, and early when three
+// looks in a row could not tell. observe, unless nil, is shown every look. The only error is that of ctx.
 func WaitConverged(ctx context.Context, req Request, resources []schema.GroupResource, matter Matter, poll, timeout time.Duration, observe func(Agreement)) (*Survey, Agreement, error) {
 	if poll <= 0 {
 		poll = 2 * time.Second
