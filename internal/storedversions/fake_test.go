@@ -108,14 +108,17 @@ func (c *cluster) request() Request {
 }
 
 func (c *cluster) pruneRequest() PruneRequest {
-	return PruneRequest{Request: c.request(), Agreement: agreed(true)}
+	return PruneRequest{Request: c.request(), Agreement: agreed(yes)}
 }
 
-func agreed(agree ...bool) func(context.Context, *crd.Definition) apiservers.Agreement {
+var yes, no = new(true), new(false)
+
+// agreed has the apiservers agree or not, one answer after the other and then the last; nil is not known.
+func agreed(agree ...*bool) func(context.Context, *crd.Definition) apiservers.Agreement {
 	asked := 0
 	return func(context.Context, *crd.Definition) apiservers.Agreement {
 		asked++
-		return apiservers.Agreement{Known: 1, Asked: 1, Agree: &agree[min(asked, len(agree))-1]}
+		return apiservers.Agreement{Known: 1, Asked: 1, Agree: agree[min(asked, len(agree))-1]}
 	}
 }
 

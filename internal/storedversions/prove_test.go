@@ -40,7 +40,8 @@ func TestProve(t *testing.T) {
 		{"the storage version flips", func(c *cluster, _ *PruneRequest, _ func()) {
 			second(c, func() { c.define([]string{"v2", "v1"}, "v1", "v2") })
 		}, NeedsMigration, "changed to v1"},
-		{"another apiserver shows up with another version", func(_ *cluster, req *PruneRequest, _ func()) { req.Agreement = agreed(true, false) }, Blocked, "not every apiserver"},
+		{"another apiserver shows up with another version", func(_ *cluster, req *PruneRequest, _ func()) { req.Agreement = agreed(yes, no) }, Blocked, "not every apiserver"},
+		{"the apiservers cannot all be asked again", func(_ *cluster, req *PruneRequest, _ func()) { req.Agreement = agreed(yes, nil) }, Blocked, "could not be told"},
 		{"interrupted while it waits", func(_ *cluster, req *PruneRequest, cancel func()) {
 			req.Settle = time.Hour
 			time.AfterFunc(200*time.Millisecond, cancel)

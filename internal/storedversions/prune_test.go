@@ -43,6 +43,29 @@ func TestPruneDryRun(t *testing.T) {
 	}
 }
 
+// TestPruneByForce goes on where the apiservers differ or cannot be asked, and nowhere else.
+func TestPruneByForce(t *testing.T) {
+	for _, agree := range []*bool{no, nil} {
+		c := prunable(t)
+		req := c.pruneRequest()
+		req.Force, req.Agreement = true, agreed(agree)
+		report, err := Prune(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Refused() || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "by force") || report.APIServers.Agree != agree {
+			t.Errorf("refused %t, %q", report.Refused(), report.Warnings)
+		}
+		c.wantStored("v2")
+		c.define([]string{"v1", "v2"}, "v2", "v1")
+		c.object("old", "v1")
+		if row := c.prune(t.Context(), req); !row.Refused {
+			t.Error("an old object was passed over by force")
+		}
+		c.wantStored("v1", "v2")
+	}
+}
+
 // TestPruneRefuses has what must keep it from writing at all.
 func TestPruneRefuses(t *testing.T) {
 	for _, c := range []struct {
@@ -77,7 +100,8 @@ func TestPruneRefuses(t *testing.T) {
 			c.etcd.Put(c.t, "/registry/pods/ns/a", "k8s\x00")
 			req.Prefixes = []string{"/registry/pods"}
 		}, "not in the scope"},
-		{"apiservers that differ", func(_ *cluster, req *PruneRequest) { req.Agreement = agreed(false) }, "not every apiserver writes v2"},
+		{"apiservers that differ", func(_ *cluster, req *PruneRequest) { req.Agreement = agreed(no) }, "not every apiserver writes v2"},
+		{"apiservers that cannot all be asked", func(_ *cluster, req *PruneRequest) { req.Agreement = agreed(nil) }, "could not be told"},
 		{"a definition that changes all the time", func(c *cluster, _ *PruneRequest) {
 			c.onPin = func(int) { c.define([]string{"v1", "v2"}, "v2", "v1") }
 		}, "changes all the time"},
@@ -141,7 +165,7 @@ func TestPruneRestoresWhatOthersTrimmed(t *testing.T) {
 	c.wantStored("v2")
 	// Also where the apiservers do not agree, and another object cannot be seen.
 	req := c.pruneRequest()
-	req.Agreement = agreed(false)
+	req.Agreement = agreed(no)
 	c.etcd.Put(t, "/registry/"+group+"/selfierequests/ns/two", "")
 	if row := c.prune(t.Context(), req); !row.Refused || !slices.Equal(row.PutBack, []string{"v1"}) {
 		t.Error("want v1 put back")
@@ -167,11 +191,12 @@ func TestPruneLeavesNoRowOut(t *testing.T) {
 
 // Kubernetes keeps its own resources in directories that bear no group. Nothing is known of a definition of such a name.
 func TestBuiltinNameIsBlocked(t *testing.T) {
-	o := observation{d: &crd.Definition{Name: "storageversionmigrations.storagemigration.k8s.io", Group: "storagemigration.k8s.io", Plural: "storageversionmigrations", ResourceVersion: "1"}}
+	o := observation{d: &crd.Definition{Name: "storageversionmigrations.storagemigration.k8s.io", Group: "storagemigration.k8s.io", Plural: "storageversionmigrations", ResourceVersion: "1",
+		Versions: []crd.Version{{Name: "v1", Storage: true}}, StoredVersions: []string{"v1"}}}
 	c := newCluster(t)
 	at := c.etcd.Put(t, "/registry/apiextensions.k8s.io/customresourcedefinitions/"+o.d.Name, "{}")
 	o.d.ResourceVersion = itoa(at)
-	seen, err := look(t.Context(), c.request(), []*crd.Definition{o.d}, false)
+	seen, err := look(t.Context(), c.request(), []*crd.Definition{o.d}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
