@@ -41,7 +41,7 @@ test-matrix: build playground $(MATRIX) ## both stories, by both backends, on ea
 bin/etcd-3.4: ## the oldest etcd that is supported, where the system's packages have it
 	sh testdata/etcd-3.4.sh bin/etcd-3.4
 
-demo: build playground ## the story, on a control plane of its own
+demo: build playground ## both stories, each on a control plane of its own
 	sh demo/demo.sh
 
 bench: build playground ## speed, as ratios to what one would use instead

@@ -86,7 +86,9 @@ func newCRDsPruneCommand(p *program) *cobra.Command {
 		Long: `prune takes the versions that etcd no longer holds out of status.storedVersions, so that they can be dropped from
 spec.versions. It does so only when every apiserver says that it stores at the storage version and a scan of etcd finds no
 object of another version; it writes with the resourceVersion of the definition as the precondition, scans again, and puts
-a version that is found then back. Where it refuses, and where it had to put something back, the exit status is 3.
+a version that is found then back. Where it refuses, and where it had to put something back, the exit status is 3. An interruption
+leaves nothing unproven: what could not be scanned again is put back. Where the answer to a write is lost, storedVersions
+may be left in another order, which means nothing.
 
 It writes status.storedVersions and nothing else: the verb is patch on customresourcedefinitions/status.`,
 		Example: `  # what would be taken out?
@@ -157,8 +159,13 @@ func pruneRefusal(r *storedversions.Report) error {
 			continue
 		}
 		hint := "svmctl crds " + row.Name + " shows where it stands"
-		if row.State == storedversions.NeedsMigration {
+		switch row.State {
+		case storedversions.NeedsMigration:
 			hint = "svmctl migrate " + row.Name
+		case storedversions.Prunable:
+			if a := r.APIServers; a != nil && (a.Agree == nil || !*a.Agree) {
+				hint = "--apiserver names apiservers that were not found, docs/rbac.md lists the rights to ask them, and --force goes on without"
+			}
 		}
 		return &exitError{code: exitIncomplete, err: fmt.Errorf("%s is not pruned: %s", row.Name, row.Reason), hints: []string{hint}}
 	}

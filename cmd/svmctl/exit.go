@@ -167,10 +167,16 @@ func hintsFor(err error) []string {
 		return []string{"name a file that does not exist yet: svmctl overwrites none"}
 	case errors.Is(err, migrate.ErrForeignEtcd), errors.Is(err, storedversions.ErrForeignEtcd):
 		return []string{"--endpoints and the kubeconfig must belong to the same control plane"}
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return []string{"is the server up, and are address and port right? Where etcd speaks TLS, its URL begins with https://"}
 	}
 	return nil
+}
+
+// isTimeout tells whether a server did not answer in time.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func unknownResourceHints(err *rewrite.UnknownResourceError) []string {

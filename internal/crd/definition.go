@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
 // Definition is one CustomResourceDefinition. One that was read from a file has no StoredVersions, ResourceVersion and UID.
@@ -116,10 +115,10 @@ func (d *Definition) WithoutSchema() *Definition {
 	return &c
 }
 
-// SameSpec tells whether other is the same CustomResourceDefinition with the same spec, and not one that was made anew under the
-// same name. It is false after WithoutSchema.
+// SameSpec tells whether other is the same CustomResourceDefinition, its spec unchanged all the time between the two: not one that
+// was made anew under the same name, nor one that was changed and changed back. It is false after WithoutSchema.
 func (d *Definition) SameSpec(other *Definition) bool {
-	return d.object != nil && other.object != nil && d.UID == other.UID && apiequality.Semantic.DeepEqual(d.object.Spec, other.object.Spec)
+	return d.object != nil && other.object != nil && d.UID == other.UID && d.object.Generation == other.object.Generation
 }
 
 // Object is a copy of the whole CustomResourceDefinition, defaults filled in; nil after WithoutSchema.

@@ -100,14 +100,15 @@ func (m *migration) tryConversion(ctx context.Context, t target) (Note, error) {
 	if err != nil {
 		return note, err
 	}
-	converted, failed, other := 0, 0, ""
+	converted, other := 0, ""
+	var failed []rewrite.Result
 	err = patcher.Run(ctx, every(m.objects(m.report.Before, t, 0), max(1, total/conversionSample), conversionSample), func(res rewrite.Result) error {
 		switch {
 		case res.Status == rewrite.Accepted:
 			converted++
 		case res.Status != rewrite.Failed: // changed or deleted meanwhile
 		case res.Failure.Kind == rewrite.KindConversion:
-			failed++
+			failed = append(failed, res)
 		default:
 			other = res.Failure.Error()
 		}
@@ -116,14 +117,18 @@ func (m *migration) tryConversion(ctx context.Context, t target) (Note, error) {
 	switch {
 	case ctx.Err() != nil:
 		return note, context.Cause(ctx)
-	case converted > 0 && failed == 0:
+	case converted > 0 && len(failed) == 0:
 		note.Code, note.Severity, note.Message = conversionAnswers, preflight.Info.String(), "it answers"
 	case converted > 0:
 		note.Code, note.Severity = conversionFails, preflight.Warning.String()
-		note.Message = fmt.Sprintf("it answers, and could not convert %d of the %d objects that were tried", failed, failed+converted)
-	case failed > 0:
+		note.Message = fmt.Sprintf("it answers, and could not convert %d of the %d objects that were tried", len(failed), len(failed)+converted)
+	case len(failed) > 0:
 		note.Code, note.Severity = conversionFails, preflight.Blocking.String()
-		note.Message = fmt.Sprintf("it did not convert one of the %d objects that were tried: is it up, and does the CustomResourceDefinition name the right address and authority?", failed)
+		note.Message = fmt.Sprintf("it did not convert one of the %d objects that were tried: is it up, and does the CustomResourceDefinition name the right address and authority?", len(failed))
+		if total <= conversionSample {
+			// These are all that there is to write, so that each can be named.
+			return note, m.nameUnconverted(t, failed)
+		}
 	default:
 		note.Code, note.Severity, note.Message = conversionUntried, preflight.Warning.String(), "whether it answers could not be tried"
 		if other != "" {
@@ -134,6 +139,18 @@ func (m *migration) tryConversion(ctx context.Context, t target) (Note, error) {
 		return note, err
 	}
 	return note, nil
+}
+
+// nameUnconverted reports objects that the webhook did not convert when that was tried.
+func (m *migration) nameUnconverted(t target, failed []rewrite.Result) error {
+	s := newSettler(m, t)
+	for _, res := range failed {
+		m.report.Outcomes.Failed++
+		if err := s.fail(res, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // every yields each n-th object, and at most limit of them.

@@ -90,6 +90,8 @@ func TestJudge(t *testing.T) {
 			Failed, Failure{Kind: KindStoredVersion, Code: 500}, unsettled},
 		{"not decodable for the CRD's webhook", 500, status(500, "", `object not decodable revision=231: conversion webhook for x.example.com/v1, Kind=W failed: Post "https://127.0.0.1:1/convert?timeout=30s": dial tcp 127.0.0.1:1: connect: connection refused`, ""),
 			Failed, Failure{Kind: KindConversion, Code: 500}, again},
+		{"not decodable for the CRD's webhook, in a dry run", 500, status(500, "", `Internal error occurred: StorageError: corrupt object, Code: 7, Key: /x.example.com/ws/ns/w, ResourceVersion: 0, AdditionalErrorMsg: object not decodable revision=231: conversion webhook for x.example.com/v1, Kind=W failed: Post "https://127.0.0.1:1/convert?timeout=30s": dial tcp 127.0.0.1:1: connect: connection refused`, ""),
+			Failed, Failure{Kind: KindConversion, Code: 500}, again},
 		{"not decodable for its version", 500, status(500, "", "object not decodable revision=231: request to convert CR from an invalid group/version: x.example.com/v1", ""),
 			Failed, Failure{Kind: KindStoredVersion, Code: 500}, unsettled},
 		{"not decodable", 500, status(500, "", "object not decodable revision=231: "+canary, ""),

@@ -44,7 +44,8 @@ var (
 	conversion    = regexp.MustCompile(`^(?:conversion webhook for |no supported conversion review versions|request to convert CR |CR conversion failed|\S+, Kind=\S* is unstructured and is not suitable for converting to )`)
 	// corrupt is what Kubernetes puts before why it could not open, decode or convert a stored object, where the
 	// feature AllowUnsafeMalformedObjectDeletion is on, as in 1.37: k8s.io/apiserver pkg/storage/etcd3/corrupt_obj_deleter.go.
-	corrupt       = regexp.MustCompile(`^(?:object not decodable|data from the storage is not transformable) revision=-?[0-9]+: `)
+	// A dry run reads through another path, which wraps that once more: pkg/storage/errors/storage.go.
+	corrupt       = regexp.MustCompile(`^(?:StorageError: corrupt object, Code: [0-9]+, Key: [^ ,]*, ResourceVersion: -?[0-9]+, AdditionalErrorMsg: )?(?:object not decodable|data from the storage is not transformable) revision=-?[0-9]+: `)
 	unknownStored = regexp.MustCompile(`^(?:request to convert CR from an invalid group/version: |no kind "[^"]*" is registered for version "|no version "[^"]*" has been registered in scheme )`)
 	fieldPath     = regexp.MustCompile(`^[A-Za-z0-9_$][A-Za-z0-9_$.-]*(\[[^\]]*\][A-Za-z0-9_$.-]*)*$`)
 	fieldKey      = regexp.MustCompile(`\[[^\]]*\]`)

@@ -180,6 +180,10 @@ func rowText(r *storedversions.Report, row storedversions.Row, palette Palette) 
 	case reason != "":
 		parts = append(parts, reason)
 	}
+	if row.ManagedFields.Objects > 0 {
+		parts = append(parts, fmt.Sprintf("managedFields of %s still name %s, which the definition no longer has",
+			Count(row.ManagedFields.Objects, "object"), visibleList(row.ManagedFields.Versions)))
+	}
 	return strings.Join(parts, "; ")
 }
 
