@@ -14,9 +14,9 @@ func (a Agreement) Summary() string {
 		if d.Identity != "" {
 			part += " (" + d.Identity + ")"
 		}
-		part += fmt.Sprintf(" has %s %s", d.What, short(d.Found))
+		part += fmt.Sprintf(": %s is %s", d.What, short(d.Found))
 		if d.Others != "" {
-			part += ", the others " + short(d.Others)
+			part += ", of the others " + short(d.Others)
 		}
 		if !d.ReloadedAt.IsZero() {
 			part += ", reloaded at " + d.ReloadedAt.UTC().Format("15:04:05Z")

@@ -101,8 +101,12 @@ func (m *migration) targetPrefixes() []string {
 	return prefixes
 }
 
-// elsewhere finds what lies under another key than the targets', in resources that are not migrated now.
+// elsewhere finds what lies under another key than the targets', in resources that are not migrated now. Where versions
+// alone are migrated there is no other key.
 func (m *migration) elsewhere() {
+	if !slices.ContainsFunc(m.Expectations, func(e verify.Expectation) bool { return e.Value != (verify.Value{}) }) {
+		return
+	}
 	if len(m.Prefixes) > 0 {
 		m.noElsewhere()
 		return
@@ -140,7 +144,7 @@ func (m *migration) isTarget(g audit.Group) bool {
 		return false // it stays where it is
 	}
 	for _, e := range m.Expectations {
-		if e.Resource == name && g.Resource != "" {
+		if e.Resource == name && g.Resource != "" && e.Value != (verify.Value{}) {
 			return true
 		}
 		if e.Value.Key != "" && (e.Value.Provider != string(atrest.KMS) || e.Value.KeyID != "") && e.Value.Matches(g.AtRest) {

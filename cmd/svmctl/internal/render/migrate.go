@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ func Migration(w io.Writer, r *migrate.Report, opts Options) error {
 		writeWarnings(out, r, opts.Palette)
 		out.WriteString("Dry run: nothing was written.\n")
 		out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
-		out.WriteString(elsewhereText(r) + "\n")
+		out.WriteString(elsewhereLine(r))
 		if _, err := io.WriteString(w, "\n"); err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 		writeWarnings(out, r, palette)
 		writeReasons(out, r.Reasons, palette)
 		out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
-		out.WriteString(elsewhereText(r) + "\n")
+		out.WriteString(elsewhereLine(r))
 		return out.String()
 	}
 	var parts []string
@@ -136,7 +137,7 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	if r.Snapshot != nil {
 		fmt.Fprintf(out, "Snapshot of etcd before the first write: %s (sha256 %s)\n", visible(r.Snapshot.Path), r.Snapshot.SHA256)
 	}
-	out.WriteString(elsewhereText(r) + "\n")
+	out.WriteString(elsewhereLine(r))
 	return out.String()
 }
 
@@ -147,6 +148,14 @@ func writeWarnings(out *strings.Builder, r *migrate.Report, palette Palette) {
 	if r.Stopped != nil {
 		fmt.Fprintf(out, "Stopped: %s\n", visible(r.Stopped.Message))
 	}
+}
+
+// elsewhereLine is the last line; a migration of versions alone leaves no key behind.
+func elsewhereLine(r *migrate.Report) string {
+	if len(r.Targets) > 0 && !slices.ContainsFunc(r.Targets, func(t migrate.Target) bool { return t.Value != "" }) {
+		return ""
+	}
+	return elsewhereText(r) + "\n"
 }
 
 // elsewhereText tells what else lies under another key: it must not be removed yet.
