@@ -32,8 +32,12 @@ func (m *migration) conclude() {
 	for _, t := range r.Targets {
 		if t.From == verify.FromProbe && m.migrates(t.Resource) && (t.Value != "" || r.APIServers.Agree == nil || !*r.APIServers.Agree) {
 			r.Verdict = r.Verdict.Worse(verify.Indeterminate)
-			r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
-				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"})
+			reason := audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
+				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"}
+			if t.Value == "" {
+				reason.Expected, reason.Message = t.Version, "the target is the version that one apiserver declares; whether all do was not told"
+			}
+			r.Reasons = append(r.Reasons, reason)
 		}
 	}
 }

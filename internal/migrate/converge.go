@@ -106,6 +106,16 @@ func (m *migration) askAgain(ctx context.Context) {
 	}
 }
 
+// disagreement is what keeps the migration from writing anything while the apiservers do not agree.
+func (m *migration) disagreement() *Stop {
+	a := m.report.APIServers
+	if a.Agree == nil || *a.Agree || m.APIServers.Force {
+		return nil
+	}
+	return &Stop{Code: StopConverged, Message: "the apiservers do not agree on what to write: " + a.Summary(),
+		Hint: "--wait-converged 5m waits for them, --apiserver names one that was not found, and --force goes on without; nothing was written"}
+}
+
 // doubtAPIServers keeps a verdict from Complete while an apiserver is known that may write something else any moment.
 func (m *migration) doubtAPIServers() {
 	r := m.report

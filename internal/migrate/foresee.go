@@ -174,9 +174,8 @@ func every(objects iter.Seq2[rewrite.Object, error], n, limit int64) iter.Seq2[r
 // objection is what keeps the migration from writing anything, nil if nothing does.
 func (m *migration) objection() *Stop {
 	r := m.report
-	if a := r.APIServers; a.Agree != nil && !*a.Agree && !m.APIServers.Force {
-		return &Stop{Code: StopConverged, Message: "the apiservers do not agree on what to write: " + a.Summary(),
-			Hint: "--wait-converged 5m waits for them, --apiserver names one that was not found, and --force goes on without; nothing was written"}
+	if stop := m.disagreement(); stop != nil {
+		return stop
 	}
 	for _, p := range r.Plan.Resources {
 		if p.Refused != "" {

@@ -24,6 +24,9 @@ func (m *migration) probeTargets(ctx context.Context) error {
 		if _, ok := m.Expectations.For(name); ok {
 			continue
 		}
+		if stop := m.disagreement(); stop != nil {
+			return stop // before anything is written to find out what one of them writes
+		}
 		value, err := m.probe(ctx, r)
 		if err != nil {
 			return fmt.Errorf("probing what the apiserver writes for %s: %w", name, err)
