@@ -39,10 +39,12 @@ func TestPruneFieldsUnderASchemaOfTheMeantime(t *testing.T) {
 	p.oddDefine(t, oddManifest(t, "widgets-narrow"))
 	p.oddAwaitStored(t, "widgets", "Widget", "v1", "v2", map[string]any{"size": "small"})
 
+	p.playground(t, "stop", "kube-controller-manager")
 	run := p.start(t, "migrate", widgetCRD, "--backend", "svm", "--yes", "-o", "json")
 	p.awaitMigration(t)
 	p.oddDefine(t, oddManifest(t, "widgets-wide"))
 	p.oddDefine(t, oddManifest(t, "widgets-narrow"))
+	p.playground(t, "start", "kube-controller-manager")
 	stop := p.oddPulse(t)
 	res := run.wait(t)
 	stop()

@@ -56,6 +56,7 @@ func TestPruneFieldsOfCurrentObjects(t *testing.T) {
 	for _, name := range []string{"stale", "stale-too"} {
 		p.oddEdit(t, widgetDir+"default/"+name, func(object map[string]any) { object["apiVersion"] = "odd.example.com/v1" })
 	}
+	p.restartControllers(t)
 	run := p.start(t, "migrate", widgetCRD, "--backend", "svm", "--allow-pruning", "--yes", "-o", "json")
 	stop := p.oddPulse(t)
 	allowed := run.wait(t)
@@ -72,23 +73,13 @@ func TestPruneFieldsOfCurrentObjects(t *testing.T) {
 	}
 }
 
-// oddPulse writes further widgets, for which the garbage collector's cache moves on, until stop is called.
+// oddPulse writes further widgets until stop is called. It begins when the migration is there, so that svmctl has seen none
+// of them.
 func (p *plane) oddPulse(t *testing.T) (stop func()) {
 	t.Helper()
 	p.awaitMigration(t)
 	api := p.oddAPI(t, "widgets", "v1")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := 0; ctx.Err() == nil; n++ {
-			// Nobody cares whether this one succeeds; the next one may.
-			_, _ = api.Create(ctx, oddObject("v1", "Widget", fmt.Sprintf("pulse-%04d", n), map[string]any{"size": "small"}), metav1.CreateOptions{})
-			select {
-			case <-time.After(500 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
+	return pulse(t, func(ctx context.Context, n int) {
+		_, _ = api.Create(ctx, oddObject("v1", "Widget", fmt.Sprintf("pulse-%04d", n), map[string]any{"size": "small"}), metav1.CreateOptions{})
+	})
 }

@@ -102,25 +102,13 @@ func (p *plane) createSelfies(t *testing.T, count int) {
 	})
 }
 
-// pulseSelfies writes one again and again until stop is called: the in-tree controller waits for the garbage
-// collector's cache, which on a quiet plane lags for minutes.
+// pulseSelfies writes one again and again until stop is called.
 func (p *plane) pulseSelfies(t *testing.T, version, name string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := 0; ctx.Err() == nil; n++ {
-			patch := fmt.Appendf(nil, `{"metadata": {"annotations": {"pulse": "%d"}}}`, n)
-			// Nobody cares whether this one succeeds; the next one may.
-			_ = p.kube.Discovery().RESTClient().Patch(types.MergePatchType).AbsPath(selfieURL(version, name)).Body(patch).Do(ctx).Error()
-			select {
-			case <-time.After(500 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
+	return pulse(t, func(ctx context.Context, n int) {
+		patch := fmt.Appendf(nil, `{"metadata": {"annotations": {"pulse": "%d"}}}`, n)
+		_ = p.kube.Discovery().RESTClient().Patch(types.MergePatchType).AbsPath(selfieURL(version, name)).Body(patch).Do(ctx).Error()
+	})
 }
 
 // storedSelfie is what etcd itself says of one.

@@ -56,6 +56,7 @@ func tellSelfieStory(t *testing.T, p *plane, backend, root string) {
 
 	stop := func() {}
 	if backend == "svm" {
+		p.restartControllers(t)
 		stop = p.pulseSelfies(t, "v2", "cr2")
 	}
 	done := p.svmctl(t, "migrate", selfies, "--backend", backend, "--yes", "-o", "json")

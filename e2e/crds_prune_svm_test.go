@@ -32,6 +32,7 @@ func TestPruneBehindController(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.awaitWritten(t, "v2")
+	p.restartControllers(t)
 	migrate := func(t *testing.T, meanwhile func(context.Context)) result {
 		t.Helper()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -41,7 +42,7 @@ func TestPruneBehindController(t *testing.T) {
 			meanwhile(ctx)
 		}()
 		run := p.start(t, "migrate", c.name(), "--backend", "svm", "--yes", "-o", "json", "--max-rounds", "1")
-		stop := c.pulse(t)
+		stop := pulse(t, func(ctx context.Context, _ int) { _ = c.write(ctx, "pulse") })
 		res := run.wait(t)
 		stop()
 		cancel()
@@ -94,20 +95,4 @@ func TestPruneBehindController(t *testing.T) {
 		}
 		c.wantStoredVersions(t, "v1", "v2")
 	})
-}
-
-// pulse writes an object again and again until stop is called: the controller waits for the garbage collector's cache, which on a
-// quiet plane lags for minutes.
-func (c prunable) pulse(t *testing.T) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			_ = c.write(ctx, "pulse") // the next one may succeed
-			sleepUnder(ctx, 500*time.Millisecond)
-		}
-	}()
-	return func() { cancel(); <-done }
 }

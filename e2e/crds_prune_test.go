@@ -103,10 +103,3 @@ func (c prunable) report(ctx context.Context, t *testing.T, err error) {
 		t.Errorf("the loop: %v", err)
 	}
 }
-
-func sleepUnder(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}

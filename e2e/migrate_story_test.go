@@ -30,7 +30,7 @@ func TestMigrateStory(t *testing.T) {
 	}
 
 	run := p.start(t, "migrate", "secrets", "--to", "aescbc:key2", "--backend", "svm", "--yes", "-o", "json")
-	stop := p.pulse(t)
+	stop := p.pulseSecrets(t)
 	result := run.wait(t)
 	stop()
 	result.wantCode(t, 0)

@@ -21,7 +21,7 @@ func TestMigrateBySVM(t *testing.T) {
 
 	t.Run("apiserver has not reloaded", func(t *testing.T) {
 		run := p.start(t, migrate...)
-		stop := p.pulse(t)
+		stop := p.pulseSecrets(t)
 		result := run.wait(t)
 		stop()
 		// The controller says Succeeded: each of its patches was a 200.
@@ -40,7 +40,7 @@ func TestMigrateBySVM(t *testing.T) {
 	hook := p.startWebhook(t, "--deny-name", "^app-00020$", "--deny-message", "not with "+canaryInData)
 	t.Run("webhook refuses one", func(t *testing.T) {
 		run := p.start(t, migrate...)
-		stop := p.pulse(t)
+		stop := p.pulseSecrets(t)
 		result := run.wait(t)
 		stop()
 		result.wantCode(t, 3)
@@ -134,28 +134,13 @@ func (p *plane) awaitMigration(t *testing.T) {
 	})
 }
 
-// pulse writes a secret now and then while an in-tree migration runs, because its controller waits for the garbage
-// collector's cache, which on a quiet cluster stands still for minutes. It begins when the migration is there, so that
-// svmctl has seen none of these secrets as stale.
-func (p *plane) pulse(t *testing.T) (stop func()) {
+// pulseSecrets writes secrets until stop is called. It begins when the migration is there, so that svmctl has seen none of
+// these as stale.
+func (p *plane) pulseSecrets(t *testing.T) (stop func()) {
 	t.Helper()
 	p.awaitMigration(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(500 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			name := fmt.Sprintf("pulse-%d-%03d", time.Now().UnixNano(), n)
-			// Nobody cares whether this one succeeds; the next one may.
-			_, _ = p.kube.CoreV1().Secrets("team-a").Create(ctx, secret("team-a", name, name), metav1.CreateOptions{})
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() { cancel(); <-done }
+	return pulse(t, func(ctx context.Context, n int) {
+		name := fmt.Sprintf("pulse-%d-%03d", time.Now().UnixNano(), n)
+		_, _ = p.kube.CoreV1().Secrets("team-a").Create(ctx, secret("team-a", name, name), metav1.CreateOptions{})
+	})
 }
