@@ -49,6 +49,7 @@ var layers = map[string]layer{
 	"internal/etcdscan/live":     {atAll: slices.Concat(kubeClients, transformers, ours("audit", "verify", "rewrite", "migrate"))},
 	"internal/etcdscan/etcdtest": {atAll: slices.Concat(kubeClients, transformers)},
 	"internal/spool":             {atAll: slices.Concat(clients, transformers, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
+	"internal/storageversion":    {atAll: slices.Concat(clients, transformers, printing, codecs, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
 	"internal/verify":            {atAll: slices.Concat(clients, transformers, printing, []string{"time"}, ours("etcdscan/live", "audit", "spool", "rewrite", "migrate"))},
 	"internal/verify/expect":     {atAll: slices.Concat(etcdClients, transformers, []string{"os"}, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/rewrite":           {atAll: slices.Concat(etcdClients, transformers, printing, ours("etcdscan", "audit", "verify", "migrate"))},

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/svmctl/svmctl/internal/storageversion"
 )
 
 // Matter is what apiservers have to agree on.
@@ -154,10 +156,8 @@ func (a *Agreement) judgeVersion(servers []Server, gr schema.GroupResource) {
 func versionOf(servers []Server, gr schema.GroupResource, hash string) string {
 	for _, server := range servers {
 		r := server.resources[gr]
-		for _, v := range slices.Concat(r.versions, usualVersions) {
-			if hashOf(gr.Group, v, r.kind) == hash {
-				return schema.GroupVersion{Group: gr.Group, Version: v}.String()
-			}
+		if apiVersion, ok := storageversion.Recover(hash, r.kind, []string{gr.Group}, r.versions); ok {
+			return apiVersion
 		}
 	}
 	return "storageVersionHash " + hash

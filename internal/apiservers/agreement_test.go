@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/svmctl/svmctl/internal/storageversion"
 )
 
 const (
@@ -41,7 +43,7 @@ func TestAgreement(t *testing.T) {
 			says: []string{`"server":"ADDRESS1","identity":"apiserver-1 (host-of-apiserver-1)","what":"storage version of selfierequests.stable.example.com","found":"stable.example.com/v1","others":"stable.example.com/v2"`}, silent: []string{"ADDRESS0", "ADDRESS2"}},
 		{name: "a storage version that none serves", spoil: func(p *plane) { p.servers[1].storage = "v1beta1" }, agree: "no", says: []string{`"found":"stable.example.com/v1beta1","others":"stable.example.com/v2"`}},
 		{name: "a storage version that nobody knows", spoil: func(p *plane) { p.servers[1].storage = "unheard" }, agree: "no",
-			says: []string{`"found":"storageVersionHash ` + hashOf("stable.example.com", "unheard", "SelfieRequest") + `"`}},
+			says: []string{`"found":"storageVersionHash ` + storageversion.Hash("stable.example.com", "unheard", "SelfieRequest") + `"`}},
 		{name: "another storage version does not matter to keys", spoil: func(p *plane) { p.servers[1].storage = "v1" }, matter: Encryption, agree: "yes"},
 		{name: "not served by one", spoil: func(p *plane) { p.servers[2].storage = "" }, agree: "no", says: []string{`"ADDRESS2"`, `"found":"not served"`}},
 		{name: "served by none", spoil: func(p *plane) {

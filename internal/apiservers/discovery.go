@@ -2,9 +2,6 @@ package apiservers
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -125,22 +122,3 @@ func (s *Server) addResources(group, version string, list []metav1.APIResource) 
 		s.resources[gr] = known
 	}
 }
-
-// hashOf is the storageVersionHash of a version (k8s.io/apiserver pkg/endpoints/discovery: StorageVersionHash).
-func hashOf(group, version, kind string) string {
-	sum := sha256.Sum256([]byte(group + "/" + version + "/" + kind))
-	return base64.StdEncoding.EncodeToString(sum[:8])
-}
-
-// usualVersions are the names that versions of Kubernetes' own resources have had. In the release in which one becomes
-// v1, and in some for longer, an apiserver stores at a version that it does not serve.
-var usualVersions = func() []string {
-	var versions []string
-	for major := 1; major <= 3; major++ {
-		versions = append(versions, fmt.Sprintf("v%d", major))
-		for minor := 1; minor <= 5; minor++ {
-			versions = append(versions, fmt.Sprintf("v%dbeta%d", major, minor), fmt.Sprintf("v%dalpha%d", major, minor))
-		}
-	}
-	return versions
-}()

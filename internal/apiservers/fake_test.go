@@ -24,6 +24,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/svmctl/svmctl/internal/storageversion"
 )
 
 const (
@@ -160,7 +162,7 @@ func (a *apiserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *apiserver) answer(path string) string {
-	hash := hashOf(requests.Group, a.storage, "SelfieRequest")
+	hash := storageversion.Hash(requests.Group, a.storage, "SelfieRequest")
 	if a.storage == "-" {
 		hash = ""
 	}
@@ -168,7 +170,7 @@ func (a *apiserver) answer(path string) string {
 	case "/api":
 		return fmt.Sprintf(`{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":%q}]}`, a.external)
 	case "/api/v1":
-		return fmt.Sprintf(`{"kind":"APIResourceList","resources":[{"name":"secrets","kind":"Secret","storageVersionHash":%q}]}`, hashOf("", "v1", "Secret"))
+		return fmt.Sprintf(`{"kind":"APIResourceList","resources":[{"name":"secrets","kind":"Secret","storageVersionHash":%q}]}`, storageversion.Hash("", "v1", "Secret"))
 	case "/apis":
 		groups := `{"name":"apps","versions":[]}`
 		if a.storage != "" {

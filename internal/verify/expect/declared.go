@@ -16,6 +16,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/storageversion"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -156,7 +157,7 @@ func (d declarations) expectations() verify.Expectations {
 		case this.definition != nil:
 			e = Custom(this.definition)
 		case len(this.hashes) == 1:
-			if version, ok := recoverVersion(this.hashes[0], this.kind, this.groups, this.versions); ok {
+			if version, ok := storageversion.Recover(this.hashes[0], this.kind, this.groups, this.versions); ok {
 				e.Version = version
 				e.Declared.Reason = fmt.Sprintf("the apiserver's discovery: storageVersionHash %s is that of %s %s", this.hashes[0], version, this.kind)
 			}
