@@ -1,11 +1,7 @@
 package command
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"time"
@@ -16,7 +12,8 @@ import (
 )
 
 func newConversionCommand() *cobra.Command {
-	var dir, addr, cert, key, readyFile, failName string
+	var failName string
+	var serving webhookServing
 	var policy conversion.Policy
 	cmd := &cobra.Command{
 		Use:   "conversion",
@@ -41,46 +38,12 @@ delay adds up. While it runs,
 					return fmt.Errorf("--fail-name: %w", err)
 				}
 			}
-			if (cert == "") != (key == "") {
-				return errors.New("--cert and --key go together")
-			}
-			if cert == "" {
-				layout, err := layoutOf(dir)
-				if err != nil {
-					return err
-				}
-				cert, key = layout.WebhookCertificate()
-			}
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			if err != nil {
-				return fmt.Errorf("loading certificate of the webhook: %w", err)
-			}
-			listener, err := net.Listen("tcp", addr)
-			if err != nil {
-				return fmt.Errorf("listening on %s: %w", addr, err)
-			}
-			server := &http.Server{
-				Handler:   conversion.New(policy, time.Now),
-				TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
-			}
-			url := "https://" + listener.Addr().String()
-			if err := announce(readyFile, url); err != nil {
-				listener.Close()
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), url)
-			return serveUntil(cmd.Context(), server, listener)
+			return serving.serve(cmd, conversion.New(policy, time.Now))
 		},
 	}
-	addDirFlag(cmd, &dir)
-	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`address` to listen on; port 0 takes a free one")
-	cmd.Flags().StringVar(&cert, "cert", "", "certificate `file` (default that of the plane in --dir)")
-	cmd.Flags().StringVar(&key, "key", "", "key `file` (default that of the plane in --dir)")
-	cmd.Flags().StringVar(&readyFile, "ready-file", "", "`file` to write the URL to once it listens")
+	serving.addFlags(cmd, &policy.Outage)
 	cmd.Flags().StringVar(&failName, "fail-name", "", "fail each review that holds an object whose name matches this `regexp`")
 	cmd.Flags().StringVar(&policy.FailMessage, "fail-message", "failed by the playground's webhook", "reason to give with a failure on request")
-	cmd.Flags().IntVar(&policy.FailFirst, "fail-first", 0, "answer HTTP 500 to the first `N` reviews")
-	cmd.Flags().DurationVar(&policy.FailFor, "fail-for", 0, "answer HTTP 500 for so long from the first review on")
 	cmd.Flags().DurationVar(&policy.Delay, "delay", 0, "wait so long before each answer; the apiserver gives up after 30s")
 	cmd.Flags().Var(&policy.Wrong, "wrong", "what is wrong with each answer: version, count, uid or metadata")
 	cmd.Flags().BoolVar(&policy.DropPort, "drop-port", false, "lose spec.port when converting v1 to v2")

@@ -1,12 +1,7 @@
 package command
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"time"
@@ -17,7 +12,8 @@ import (
 )
 
 func newWebhookCommand() *cobra.Command {
-	var dir, addr, cert, key, readyFile, denyName string
+	var denyName string
+	var serving webhookServing
 	var policy webhook.Policy
 	cmd := &cobra.Command{
 		Use:   "webhook",
@@ -37,70 +33,13 @@ It allows everything but what the flags say. While it runs,
 					return fmt.Errorf("--deny-name: %w", err)
 				}
 			}
-			if (cert == "") != (key == "") {
-				return errors.New("--cert and --key go together")
-			}
-			if cert == "" {
-				layout, err := layoutOf(dir)
-				if err != nil {
-					return err
-				}
-				cert, key = layout.WebhookCertificate()
-			}
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			if err != nil {
-				return fmt.Errorf("loading certificate of the webhook: %w", err)
-			}
-			listener, err := net.Listen("tcp", addr)
-			if err != nil {
-				return fmt.Errorf("listening on %s: %w", addr, err)
-			}
-			server := &http.Server{
-				Handler:   webhook.New(policy, time.Now),
-				TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
-			}
-			url := "https://" + listener.Addr().String()
-			if err := announce(readyFile, url); err != nil {
-				listener.Close()
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), url)
-			return serveUntil(cmd.Context(), server, listener)
+			return serving.serve(cmd, webhook.New(policy, time.Now))
 		},
 	}
-	addDirFlag(cmd, &dir)
-	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "`address` to listen on; port 0 takes a free one")
-	cmd.Flags().StringVar(&cert, "cert", "", "certificate `file` (default that of the plane in --dir)")
-	cmd.Flags().StringVar(&key, "key", "", "key `file` (default that of the plane in --dir)")
-	cmd.Flags().StringVar(&readyFile, "ready-file", "", "`file` to write the URL to once it listens")
+	serving.addFlags(cmd, &policy.Outage)
 	cmd.Flags().StringVar(&denyName, "deny-name", "", "refuse UPDATEs of objects whose name matches this `regexp`")
 	cmd.Flags().StringVar(&policy.DenyMessage, "deny-message", "denied by the playground's webhook", "reason to give with a refusal")
-	cmd.Flags().IntVar(&policy.FailFirst, "fail-first", 0, "answer HTTP 500 to the first `N` reviews")
-	cmd.Flags().DurationVar(&policy.FailFor, "fail-for", 0, "answer HTTP 500 for so long from the first review on")
 	return cmd
-}
-
-// announce writes the file in one step: a reader that finds it finds the whole URL.
-func announce(path, url string) error {
-	if path == "" {
-		return nil
-	}
-	if err := os.WriteFile(path+".new", []byte(url+"\n"), 0o600); err != nil {
-		return fmt.Errorf("writing ready file: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("writing ready file: %w", err)
-	}
-	return nil
-}
-
-func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving webhook: %w", err)
-	}
-	return nil
 }
 
 func newWebhookConfigCommand() *cobra.Command {

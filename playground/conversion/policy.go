@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/svmctl/svmctl/playground/outage"
 )
 
 // Policy says how the webhook is to misbehave. The zero Policy converts everything, and rightly.
@@ -13,10 +15,8 @@ type Policy struct {
 	FailName *regexp.Regexp
 	// FailMessage is the reason given with each failure on request.
 	FailMessage string
-	// FailFirst answers HTTP 500 to that many reviews.
-	FailFirst int
-	// FailFor answers HTTP 500 for that long from the first review on.
-	FailFor time.Duration
+	// Outage is when it answers HTTP 500.
+	Outage outage.Plan
 	// Delay is waited before each review is answered.
 	Delay time.Duration
 	// Wrong is what is wrong with each answer.

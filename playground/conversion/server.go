@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"sync"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/svmctl/svmctl/playground/outage"
 )
 
 // Path is where reviews are answered.
@@ -39,18 +40,17 @@ type Counts struct {
 //	                                        failure for objects so named; for=0s&name= ends it
 //	GET  /counts                            Counts
 type Server struct {
-	now func() time.Time
-	mux *http.ServeMux
+	outage *outage.Outage
+	mux    *http.ServeMux
 
-	mu        sync.Mutex
-	policy    Policy
-	counts    Counts
-	failUntil time.Time
+	mu     sync.Mutex
+	policy Policy
+	counts Counts
 }
 
 // New returns a handler that follows the policy. The clock is time.Now but for tests.
 func New(policy Policy, now func() time.Time) *Server {
-	s := &Server{policy: policy, now: now, mux: http.NewServeMux()}
+	s := &Server{policy: policy, outage: outage.New(policy.Outage, now), mux: http.NewServeMux()}
 	s.mux.HandleFunc("POST "+Path, s.review)
 	s.mux.HandleFunc("POST /fail", s.fail)
 	s.mux.HandleFunc("GET /counts", s.count)
@@ -171,53 +171,35 @@ func (w Wrong) spoil(response *apiextensionsv1.ConversionResponse) {
 
 // begin returns the policy of this moment and whether this review is to fail, which it counts.
 func (s *Server) begin() (Policy, bool) {
+	failing := s.outage.Review()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.policy.FailFor > 0 {
-		s.failUntil = s.now().Add(s.policy.FailFor)
-		s.policy.FailFor = 0 // the first review has come
+	if failing {
+		s.counts.Failed++
 	}
-	switch {
-	case s.now().Before(s.failUntil):
-	case s.policy.FailFirst > 0:
-		s.policy.FailFirst--
-	default:
-		return s.policy, false
-	}
-	s.counts.Failed++
-	return s.policy, true
+	return s.policy, failing
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	duration, first := time.Duration(0), 0
 	var name *regexp.Regexp
 	var err error
-	if value := query.Get("for"); value != "" {
-		if duration, err = time.ParseDuration(value); err != nil || duration < 0 {
-			http.Error(w, fmt.Sprintf("for: not a duration: %q", value), http.StatusBadRequest)
-			return
-		}
-	}
-	if value := query.Get("first"); value != "" {
-		if first, err = strconv.Atoi(value); err != nil || first < 0 {
-			http.Error(w, fmt.Sprintf("first: not a number: %q", value), http.StatusBadRequest)
-			return
-		}
-	}
 	if value := query.Get("name"); value != "" {
 		if name, err = regexp.Compile(value); err != nil {
 			http.Error(w, fmt.Sprintf("name: %v", err), http.StatusBadRequest)
 			return
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.policy.FailFor, s.policy.FailFirst, s.failUntil = 0, first, s.now().Add(duration)
-	if query.Has("name") {
-		s.policy.FailName = name
+	if err := s.outage.Set(query); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
-	writeJSON(w, s.counts)
+	if query.Has("name") {
+		s.mu.Lock()
+		s.policy.FailName = name
+		s.mu.Unlock()
+	}
+	s.count(w, r)
 }
 
 func (s *Server) count(w http.ResponseWriter, _ *http.Request) {

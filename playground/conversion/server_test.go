@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/svmctl/svmctl/playground/outage"
 )
 
 const canary = "CANARY-1f0c"
@@ -158,7 +160,7 @@ func TestDropsThePort(t *testing.T) {
 }
 
 func TestFailsTheFirstReviews(t *testing.T) {
-	s := New(Policy{FailFirst: 2, FailMessage: canary}, time.Now)
+	s := New(Policy{Outage: outage.Plan{First: 2}, FailMessage: canary}, time.Now)
 	for i, want := range []int{500, 500, 200} {
 		recorder := post(s, Path, request(t, "a"))
 		if recorder.Code != want || strings.Contains(recorder.Body.String(), canary) != (want == 500) {
@@ -169,7 +171,7 @@ func TestFailsTheFirstReviews(t *testing.T) {
 
 func TestFailsForAWhileFromTheFirstReview(t *testing.T) {
 	c := &clock{time: time.Unix(1000, 0)}
-	s := New(Policy{FailFor: time.Minute}, c.now)
+	s := New(Policy{Outage: outage.Plan{For: time.Minute}}, c.now)
 	for _, step := range []struct {
 		later time.Duration
 		want  int

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"sync"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/svmctl/svmctl/playground/outage"
 )
 
 // Path is where reviews are answered.
@@ -27,10 +28,8 @@ type Policy struct {
 	DenyName *regexp.Regexp
 	// DenyMessage is the reason given with a refusal.
 	DenyMessage string
-	// FailFirst answers HTTP 500 to that many reviews.
-	FailFirst int
-	// FailFor answers HTTP 500 for that long from the first review on.
-	FailFor time.Duration
+	// Outage is when it answers HTTP 500.
+	Outage outage.Plan
 }
 
 // Counts is what the webhook has done so far.
@@ -47,18 +46,16 @@ type Counts struct {
 //	GET  /counts                   Counts
 type Server struct {
 	policy Policy
-	now    func() time.Time
+	outage *outage.Outage
 	mux    *http.ServeMux
 
-	mu        sync.Mutex
-	counts    Counts
-	failFirst int
-	failUntil time.Time
+	mu     sync.Mutex
+	counts Counts
 }
 
 // New returns a handler that follows the policy. The clock is time.Now but for tests.
 func New(policy Policy, now func() time.Time) *Server {
-	s := &Server{policy: policy, now: now, mux: http.NewServeMux(), failFirst: policy.FailFirst}
+	s := &Server{policy: policy, outage: outage.New(policy.Outage, now), mux: http.NewServeMux()}
 	s.mux.HandleFunc("POST "+Path, s.review)
 	s.mux.HandleFunc("POST /fail", s.fail)
 	s.mux.HandleFunc("GET /counts", s.count)
@@ -70,7 +67,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) review(w http.ResponseWriter, r *http.Request) {
-	if s.failing() {
+	if s.outage.Review() {
+		s.mu.Lock()
+		s.counts.Failed++
+		s.mu.Unlock()
 		http.Error(w, "failing on request", http.StatusInternalServerError)
 		return
 	}
@@ -109,46 +109,12 @@ func (s *Server) denies(request *admissionv1.AdmissionRequest) bool {
 		s.policy.DenyName.MatchString(request.Name)
 }
 
-// failing tells whether this review is to fail, and counts it if so.
-func (s *Server) failing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.policy.FailFor > 0 {
-		s.failUntil = s.now().Add(s.policy.FailFor)
-		s.policy.FailFor = 0 // the first review has come
-	}
-	switch {
-	case s.now().Before(s.failUntil):
-	case s.failFirst > 0:
-		s.failFirst--
-	default:
-		return false
-	}
-	s.counts.Failed++
-	return true
-}
-
 func (s *Server) fail(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	duration, first := time.Duration(0), 0
-	var err error
-	if value := query.Get("for"); value != "" {
-		if duration, err = time.ParseDuration(value); err != nil || duration < 0 {
-			http.Error(w, fmt.Sprintf("for: not a duration: %q", value), http.StatusBadRequest)
-			return
-		}
+	if err := s.outage.Set(r.URL.Query()); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
-	if value := query.Get("first"); value != "" {
-		if first, err = strconv.Atoi(value); err != nil || first < 0 {
-			http.Error(w, fmt.Sprintf("first: not a number: %q", value), http.StatusBadRequest)
-			return
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.policy.FailFor = 0
-	s.failUntil, s.failFirst = s.now().Add(duration), first
-	writeJSON(w, s.counts)
+	s.count(w, r)
 }
 
 func (s *Server) count(w http.ResponseWriter, _ *http.Request) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/svmctl/svmctl/playground/outage"
 )
 
 // clock is a time that tests move.
@@ -75,7 +77,7 @@ func TestDeniesUpdatesByName(t *testing.T) {
 }
 
 func TestFailsTheFirstReviews(t *testing.T) {
-	s := New(Policy{FailFirst: 2}, time.Now)
+	s := New(Policy{Outage: outage.Plan{First: 2}}, time.Now)
 	var codes []int
 	for range 3 {
 		code, _ := review(t, s, admissionv1.Update, "a")
@@ -88,7 +90,7 @@ func TestFailsTheFirstReviews(t *testing.T) {
 
 func TestFailsForAWhileFromTheFirstReview(t *testing.T) {
 	c := &clock{time: time.Unix(1000, 0)}
-	s := New(Policy{FailFor: time.Minute}, c.now)
+	s := New(Policy{Outage: outage.Plan{For: time.Minute}}, c.now)
 	c.time = c.time.Add(time.Hour) // nobody asked in that hour
 	if code, _ := review(t, s, admissionv1.Update, "a"); code != 500 {
 		t.Errorf("first review: %d, want 500", code)
