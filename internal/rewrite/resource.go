@@ -21,9 +21,6 @@ type Resource struct {
 	Namespaced                  bool
 	// Custom tells that a CRD defines the resource, which discovery does not say; see accept.
 	Custom bool
-	// Served and WithStatus are the versions in which discovery lists the resource and its status subresource, the
-	// group's preferred one first. Both are empty if discovery was not asked.
-	Served, WithStatus []string
 }
 
 // At is the resource with patches sent to another version. One kind is served in all versions of a custom resource, and
@@ -32,9 +29,6 @@ func (r Resource) At(version string) Resource {
 	r.Version = version
 	return r
 }
-
-// HasStatus reports whether discovery lists a status subresource in the version that patches are sent to.
-func (r Resource) HasStatus() bool { return slices.Contains(r.WithStatus, r.Version) }
 
 // Discoverer is the part of a discovery client that Resolve uses. *discovery.DiscoveryClient has it;
 // discovery.ToDiscoveryInterfaceWithContext gives it to others.
@@ -108,30 +102,7 @@ func Resolve(ctx context.Context, disco Discoverer, arg string) (Resource, error
 	case !best.patchable:
 		return Resource{}, &UnpatchableError{Resource: best.GroupResource()}
 	}
-	found := best.Resource
-	found.Served, found.WithStatus = versions(all, lists, found.GroupResource())
-	return found, nil
-}
-
-// versions are those in which discovery lists a resource, and those in which it has a status subresource.
-func versions(all []candidate, lists []*metav1.APIResourceList, gr schema.GroupResource) (served, withStatus []string) {
-	var of []*candidate
-	for i := range all {
-		if all[i].GroupResource() == gr {
-			of = append(of, &all[i])
-		}
-	}
-	slices.SortFunc(of, func(a, b *candidate) int { return cmp.Compare(a.rank, b.rank) })
-	for _, c := range of {
-		served = append(served, c.Version)
-		gv := c.GroupVersion().String()
-		if slices.ContainsFunc(lists, func(l *metav1.APIResourceList) bool {
-			return l.GroupVersion == gv && slices.ContainsFunc(l.APIResources, func(r metav1.APIResource) bool { return r.Name == gr.Resource+"/status" })
-		}) {
-			withStatus = append(withStatus, c.Version)
-		}
-	}
-	return served, withStatus
+	return best.Resource, nil
 }
 
 // withoutText reduces a refusal to its code and reason: the apiserver's own words may quote anything.
