@@ -24,7 +24,8 @@ const (
 )
 
 // TestAPIServerOfAnOlderRelease is an upgrade that has not come to one apiserver yet: it serves v1 of a built-in resource as
-// the others do, and stores it at the version before, which it does not serve. Whoever migrates then and drops the old version has it written again by that apiserver.
+// the others do, and stores it at the version before, which it does not serve. Whoever migrates then and drops the old version
+// has it written again by that apiserver.
 func TestAPIServerOfAnOlderRelease(t *testing.T) {
 	c := startTrio(t, encryption("identity"))
 	stop := c.startOlder(t)
@@ -60,7 +61,7 @@ func TestAPIServerOfAnOlderRelease(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := c.svmctl(t, slices.Concat(args, c.all())...)
-			c.wantRefusal(t, result, address, lease, third, "storage version of "+policies+" admissionregistration.k8s.io/v1beta1, the others admissionregistration.k8s.io/v1")
+			c.wantRefusal(t, result, address, lease, third, "storage version of "+policies+" is admissionregistration.k8s.io/v1beta1, of the others admissionregistration.k8s.io/v1")
 			report := result.agreement(t)
 			report.wantCounted(t, false)
 			for _, d := range report.APIServers.Disagreements {
