@@ -143,38 +143,8 @@ func TestParseCustomResource(t *testing.T) {
 			t.Errorf("%s: %+v, %v", encoding, h, err)
 		}
 	}
-	checkTerminating(t)
 	if payloads[CBOR][3]&0xe0 != 0xa0 || !bytes.Contains(payloads[CBOR], []byte("Dkind")) {
 		t.Errorf("the serializer no longer writes a map with byte-string keys: test that anew")
-	}
-}
-
-// A deletion that finalizers hold up shows in every encoding, and one that is null is none.
-func checkTerminating(t *testing.T) {
-	t.Helper()
-	deleted := customResource()
-	deleted.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
-	for want, object := range map[bool]*unstructured.Unstructured{true: deleted, false: customResource()} {
-		if !want {
-			object.Object["metadata"].(map[string]any)["deletionTimestamp"] = nil
-		}
-		asJSON, err := json.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		asYAML, err := yaml.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var asCBOR bytes.Buffer
-		if err := cbor.NewSerializer(runtime.NewScheme(), runtime.NewScheme()).Encode(object, &asCBOR); err != nil {
-			t.Fatal(err)
-		}
-		for _, payload := range [][]byte{asJSON, asYAML, asCBOR.Bytes()} {
-			if h, err := Parse(payload); err != nil || h.Terminating != want {
-				t.Errorf("%+v, %v, want terminating %v", h, err, want)
-			}
-		}
 	}
 }
 
