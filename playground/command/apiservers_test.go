@@ -275,18 +275,7 @@ func TestNamespaceEndsWithItsSupervisor(t *testing.T) {
 	requireNamespaces(t)
 	for name, signal := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "a kill": syscall.SIGKILL} {
 		d := newDrive(t)
-		cmd := exec.CommandContext(t.Context(), d.bin, "up", "--netns", "--etcd-only")
-		cmd.Env = d.env
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stdout.Read(make([]byte, 1)); err != nil { // the exports come when it is ready
-			t.Fatal(err)
-		}
+		cmd := d.foreground("--netns", "--etcd-only")
 		if pid := d.status().PID; pid != cmd.Process.Pid {
 			t.Errorf("the supervisor is %d, not the %d that was started", pid, cmd.Process.Pid)
 		}
