@@ -90,6 +90,10 @@ a version that is found then back. Where it refuses, and where it had to put som
 leaves nothing unproven: what could not be scanned again is put back. Where the answer to a write is lost, storedVersions
 may be left in another order, which means nothing.
 
+A write that began before the storage version was changed, and is held up by a slow webhook, still arrives at the old
+version: an apiserver gives it 34 seconds. Where the definition was changed in the last five minutes, prune waits for
+--settle after the apiservers were first seen to agree; a shorter one is safe only where no such write can be under way.
+
 It writes status.storedVersions and nothing else: the verb is patch on customresourcedefinitions/status.`,
 		Example: `  # what would be taken out?
   svmctl crds prune selfierequests.stable.example.com --dry-run
@@ -108,7 +112,7 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 	cmd.Flags().BoolVar(&all, "all", false, "every CustomResourceDefinition")
 	cmd.Flags().BoolVar(&req.DryRun, "dry-run", false, "write nothing and show what would be taken out")
 	cmd.Flags().BoolVar(&req.Force, "force", false, "go on although the apiservers do not agree, or could not all be asked")
-	cmd.Flags().DurationVar(&req.Settle, "settle", 2*time.Second, "how long to wait between the write and the second scan, for requests that were under way")
+	cmd.Flags().DurationVar(&req.Settle, "settle", 40*time.Second, "how long to wait for writes that began before the storage version was changed; not waited for where that was long ago")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		opts, err := p.renderOptions(output)
@@ -135,6 +139,11 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 		}
 		req.Request = request
 		req.Agreement = storedversions.AskAPIServers(cfg, addresses)
+		if p.errTerminal {
+			req.Waiting = func(d time.Duration) {
+				fmt.Fprintf(p.err, "waiting %s for writes that may be under way\n", d.Round(time.Second))
+			}
+		}
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
 		result, err := storedversions.Prune(cmd.Context(), req)
 		stopProgress()

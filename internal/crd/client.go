@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -35,7 +36,8 @@ const (
 type Client struct {
 	base  *url.URL
 	http  *http.Client
-	limit int64 // bytes of an answer
+	date  atomic.Int64 // of the last answer, by the apiserver's clock, in seconds; 0: it did not say
+	limit int64        // bytes of an answer
 }
 
 // NewClient prepares a Client; it sends nothing. Requests go through http.Client rather than a clientset, which would read
@@ -71,7 +73,7 @@ func (c *Client) All(ctx context.Context) iter.Seq2[*Definition, error] {
 				return
 			}
 			for i := range page.Items {
-				if !yield(define(&page.Items[i]), nil) {
+				if !yield(c.define(&page.Items[i]), nil) {
 					return
 				}
 			}
@@ -91,7 +93,7 @@ func (c *Client) Get(ctx context.Context, name string) (*Definition, error) {
 	if err := c.do(ctx, http.MethodGet, name, nil, nil, &o); err != nil {
 		return nil, fmt.Errorf("reading CustomResourceDefinition %s: %w", name, err)
 	}
-	return define(&o), nil
+	return c.define(&o), nil
 }
 
 // SetStoredVersions writes status.storedVersions of d, and nothing else, if d is still as it was read: otherwise ErrConflict. It
@@ -124,7 +126,28 @@ func (c *Client) SetStoredVersions(ctx context.Context, d *Definition, versions 
 	if err := c.do(ctx, http.MethodPatch, d.Name+"/status", url.Values{"fieldManager": {"svmctl"}}, patch, &o); err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	return define(&o), nil
+	return c.define(&o), nil
+}
+
+// define takes over what an apiserver answered.
+func (c *Client) define(o *apiextensionsv1.CustomResourceDefinition) *Definition {
+	changed := changedAt(o)
+	d := define(o)
+	if date := c.date.Load(); date > 0 && !changed.IsZero() {
+		d.UnchangedFor = max(0, time.Unix(date, 0).Sub(changed))
+	}
+	return d
+}
+
+// changedAt is when anything but the status was last changed, as managedFields have it; zero where they say nothing.
+func changedAt(o *apiextensionsv1.CustomResourceDefinition) time.Time {
+	var last time.Time
+	for _, m := range o.ManagedFields {
+		if m.Subresource == "" && m.Time != nil && m.Time.After(last) {
+			last = m.Time.Time
+		}
+	}
+	return last
 }
 
 // do sends one request and decodes its answer. Nothing is sent again but what the apiserver has put off without looking at it.
@@ -162,6 +185,10 @@ func (c *Client) try(ctx context.Context, method, name string, query url.Values,
 		return 0, err
 	}
 	defer resp.Body.Close()
+	c.date.Store(0)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.date.Store(date.Unix())
+	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return retryAfter(resp.Header.Get("Retry-After")), refusal(resp.StatusCode, io.LimitReader(resp.Body, maxRefusal))
 	}

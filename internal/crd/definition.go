@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
@@ -20,7 +21,9 @@ type Definition struct {
 	PreserveUnknownFields     bool // spec.preserveUnknownFields: nothing is pruned
 	ResourceVersion, UID      string
 	Terminating, Established  bool
-	UnknownFields             []string // of a file: paths that apiextensions.k8s.io/v1 does not know, at most 32
+	Generation                int64         // grows with every change of the spec
+	UnchangedFor              time.Duration // since anything but the status was changed, by the apiserver's clock; 0: not known
+	UnknownFields             []string      // of a file: paths that apiextensions.k8s.io/v1 does not know, at most 32
 
 	object *apiextensionsv1.CustomResourceDefinition
 }
@@ -118,7 +121,7 @@ func (d *Definition) WithoutSchema() *Definition {
 // SameSpec tells whether other is the same CustomResourceDefinition, its spec unchanged all the time between the two: not one that
 // was made anew under the same name, nor one that was changed and changed back. It is false after WithoutSchema.
 func (d *Definition) SameSpec(other *Definition) bool {
-	return d.object != nil && other.object != nil && d.UID == other.UID && d.object.Generation == other.object.Generation
+	return d.object != nil && other.object != nil && d.UID == other.UID && d.Generation == other.Generation
 }
 
 // Object is a copy of the whole CustomResourceDefinition, defaults filled in; nil after WithoutSchema.
@@ -134,8 +137,8 @@ func define(o *apiextensionsv1.CustomResourceDefinition) *Definition {
 		StoredVersions:        o.Status.StoredVersions,
 		PreserveUnknownFields: o.Spec.PreserveUnknownFields,
 		ResourceVersion:       o.ResourceVersion, UID: string(o.UID),
-		Terminating: o.DeletionTimestamp != nil,
-		object:      o,
+		Terminating: o.DeletionTimestamp != nil, Generation: o.Generation,
+		object: o,
 	}
 	for _, v := range o.Spec.Versions {
 		d.Versions = append(d.Versions, Version{

@@ -17,7 +17,7 @@ func (r *Report) prove(ctx context.Context, req PruneRequest, row Row, d, writte
 		row.State = Blocked
 		return r.putBack(ctx, req, refused(row, why), d, row.Dropped)
 	}
-	if !pause(ctx, req.Settle) {
+	if ctx.Err() != nil {
 		return doubt("interrupted before etcd was read again")
 	}
 	o, err := observe(ctx, req.Request, d.Name, nil)

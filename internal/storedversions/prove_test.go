@@ -42,10 +42,6 @@ func TestProve(t *testing.T) {
 		}, NeedsMigration, "changed to v1"},
 		{"another apiserver shows up with another version", func(_ *cluster, req *PruneRequest, _ func()) { req.Agreement = agreed(yes, no) }, Blocked, "not every apiserver"},
 		{"the apiservers cannot all be asked again", func(_ *cluster, req *PruneRequest, _ func()) { req.Agreement = agreed(yes, nil) }, Blocked, "could not be told"},
-		{"interrupted while it waits", func(_ *cluster, req *PruneRequest, cancel func()) {
-			req.Settle = time.Hour
-			time.AfterFunc(200*time.Millisecond, cancel)
-		}, Blocked, "interrupted"},
 		{"interrupted while it writes", func(c *cluster, _ *PruneRequest, cancel func()) {
 			c.onPatch = func(n int, _ http.ResponseWriter, apply func() int) bool {
 				if n == 1 {

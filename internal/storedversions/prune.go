@@ -14,8 +14,12 @@ import (
 type PruneRequest struct {
 	Request
 	DryRun bool
-	Force  bool          // trim although the apiservers do not agree, or could not all be asked
-	Settle time.Duration // between the write and the second scan, for requests that began before it
+	Force  bool // trim although the apiservers do not agree, or could not all be asked
+	// Settle is how long a request may take that an apiserver began before it agreed: it may still write another version. So
+	// long after that was first seen nothing is trimmed, unless the definition has not changed for some minutes.
+	Settle time.Duration
+	// Waiting is told about such a wait; it may be nil.
+	Waiting func(time.Duration)
 	// Agreement asks every apiserver at which version it stores the objects of a definition, as AskAPIServers does.
 	Agreement func(context.Context, *crd.Definition) apiservers.Agreement
 }
@@ -29,6 +33,9 @@ func Prune(ctx context.Context, req PruneRequest) (*Report, error) {
 	report.DryRun = req.DryRun
 	found, err := definitions(ctx, req.Request)
 	if err != nil {
+		return nil, err
+	}
+	if err := report.convene(ctx, req, found); err != nil {
 		return nil, err
 	}
 	var stopped error
@@ -64,12 +71,59 @@ func refused(row Row, why string) Row {
 	return row
 }
 
+// longAgo is how long a definition has not changed when no request can be left that began before: much longer than any takes,
+// and than an apiserver takes to see a change.
+const longAgo = 5 * time.Minute
+
+// accord is when every apiserver was first seen to agree on a definition.
+type accord struct {
+	generation int64
+	since      time.Time
+}
+
+// convene asks about each definition that may be trimmed, so that there is one wait for all of them.
+func (r *Report) convene(ctx context.Context, req PruneRequest, definitions []*crd.Definition) error {
+	r.agreed = make(map[string]accord)
+	if req.DryRun || len(definitions) < 2 {
+		return nil
+	}
+	for _, d := range definitions {
+		if len(droppable(d)) > 0 && d.UnchangedFor < longAgo {
+			r.note(d, req.Agreement(ctx, d), req.Force)
+		}
+	}
+	return ctx.Err()
+}
+
+// note remembers since when a definition is agreed on.
+func (r *Report) note(d *crd.Definition, a apiservers.Agreement, force bool) {
+	known, ok := r.agreed[d.Name]
+	if disagreement(a, d) != "" && !force {
+		delete(r.agreed, d.Name)
+	} else if !ok || known.generation != d.Generation {
+		r.agreed[d.Name] = accord{generation: d.Generation, since: time.Now()}
+	}
+}
+
+// unsettled is how long to wait before d can be trimmed.
+func (r *Report) unsettled(d *crd.Definition, settle time.Duration) time.Duration {
+	known, ok := r.agreed[d.Name]
+	switch {
+	case d.UnchangedFor >= longAgo:
+		return 0
+	case !ok || known.generation != d.Generation:
+		return settle
+	}
+	return settle - time.Since(known.since)
+}
+
 // prune does one definition.
 func (r *Report) prune(ctx context.Context, req PruneRequest, name string) (Row, error) {
 	for attempt := 1; ; attempt++ {
 		var agreement apiservers.Agreement
 		o, err := observe(ctx, req.Request, name, func(ctx context.Context, d *crd.Definition) {
 			agreement = req.Agreement(ctx, d)
+			r.note(d, agreement, req.Force)
 		})
 		if err == nil {
 			err = ctx.Err()
@@ -103,6 +157,18 @@ func (r *Report) prune(ctx context.Context, req PruneRequest, name string) (Row,
 		row.Dropped = droppable(d)
 		if req.DryRun {
 			return row, nil
+		}
+		if wait := r.unsettled(d, req.Settle); wait > 0 {
+			if req.Waiting != nil {
+				req.Waiting(wait)
+			}
+			switch {
+			case attempt == maxLooks:
+				return refused(row, "the CustomResourceDefinition changes all the time"), nil
+			case !pause(ctx, wait):
+				return Row{}, context.Cause(ctx)
+			}
+			continue
 		}
 		written, err := req.Definitions.SetStoredVersions(ctx, d, []string{d.Storage()})
 		switch {

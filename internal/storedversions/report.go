@@ -33,6 +33,8 @@ type Report struct {
 	Warnings   []string              `json:"warnings"`
 	StartedAt  time.Time             `json:"startedAt"`
 	FinishedAt time.Time             `json:"finishedAt"`
+
+	agreed map[string]accord // by name of the definition
 }
 
 // Row is one CustomResourceDefinition, or a resource whose definition is gone.
