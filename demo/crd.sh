@@ -61,7 +61,7 @@ stored_as cr1 v1 || fail "etcd holds cr1 as '$(stored cr1)'"
 
 heading 'v1 cannot go while storedVersions names it, and storedVersions is not trimmed while etcd holds it'
 show 1 'status.storedVersions' kubectl apply -f selfierequests-v2.yaml
-show 3 'is not pruned: 1 object is stored at v1' svmctl crds prune "$name"
+show 3 'is not pruned: 1 object is stored at v1' svmctl crds prune "$name" --settle 2s
 grep -q "^svmctl: hint: svmctl migrate $name" printed || fail 'prune does not name the next step'
 
 if [ "$backend" = svm ]; then
@@ -77,10 +77,10 @@ stored_as cr1 v2 || fail "etcd holds cr1 as '$(stored cr1)'"
 
 if [ "$backend" = svm ]; then
 	heading 'The controller has trimmed storedVersions without looking; svmctl looks'
-	show 0 'Clean' svmctl crds prune "$name"
+	show 0 'Clean' svmctl crds prune "$name" --settle 2s
 else
 	heading 'storedVersions is trimmed, behind a scan of etcd and before another'
-	show 0 'dropped v1 from storedVersions' svmctl crds prune "$name"
+	show 0 'dropped v1 from storedVersions' svmctl crds prune "$name" --settle 2s
 fi
 printf '$ kubectl get crd %s -o jsonpath={.status.storedVersions}\n' "$name"
 versions=$(kubectl get crd "$name" -o 'jsonpath={.status.storedVersions}')

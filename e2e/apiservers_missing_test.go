@@ -238,7 +238,7 @@ func (c *trio) storageVersions(t *testing.T, second string) {
 	if got := stored(); got != `["v1","v2"]` {
 		t.Errorf("storedVersions is %s after a prune that was refused", got)
 	}
-	c.svmctl(t, append([]string{"crds", "prune", name}, c.all()...)...).wantCode(t, 0)
+	c.svmctl(t, append([]string{"crds", "prune", name, "--settle", "1s"}, c.all()...)...).wantCode(t, 0)
 	if got := stored(); got != `["v2"]` {
 		t.Errorf("storedVersions is %s, want v2 alone", got)
 	}

@@ -131,7 +131,6 @@ func TestPruneFieldsRefusesAllBeforeAnyIsWritten(t *testing.T) {
 	for _, args := range [][]string{
 		{"migrate", widgetCRD, "--yes"},
 		{"migrate", widgetCRD, "--yes", "-o", "yaml"},
-		{"migrate", "--all-stale-versions", "--yes"},
 		{"migrate", widgetCRD, "--yes", "--force"}, // of another consent
 		{"migrate", widgetCRD, "--yes", "--backend", "svm"},
 	} {
@@ -140,6 +139,11 @@ func TestPruneFieldsRefusesAllBeforeAnyIsWritten(t *testing.T) {
 		res.wantError(t, widgetCRD, "fields", "--allow-pruning", "nothing was written")
 		res.wantStdout(t, "spec.extra", "w-11", "w-17", "Incomplete")
 	}
+	// What nobody named keeps nothing else from being migrated, and the verdict from Complete.
+	all := p.svmctl(t, "migrate", "--all-stale-versions", "--yes")
+	all.wantCode(t, 3)
+	all.wantStdout(t, widgetCRD, "fields", "--allow-pruning", "spec.extra", "w-11", "w-17", "Incomplete")
+	p.svmctl(t, "migrate", "--all-stale-versions", "--dry-run=server").wantCode(t, 3)
 	p.oddWantUnwritten(t, widgetDir, before)
 
 	allowed := p.svmctl(t, "migrate", widgetCRD, "--yes", "--allow-pruning", "-o", "json")

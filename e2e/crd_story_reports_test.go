@@ -109,7 +109,7 @@ func (p *plane) wantPruneRefused(t *testing.T, v1, v2 int64, count string) {
 func (p *plane) wantPruned(t *testing.T, v2 int64) {
 	t.Helper()
 	before := p.revision(t)
-	pruned := p.svmctl(t, "crds", "prune", selfies, "-o", "json")
+	pruned := p.svmctl(t, "crds", "prune", selfies, "--settle", "1s", "-o", "json")
 	pruned.wantCode(t, 0)
 	row := pruned.selfieRow(t)
 	if row.Refused || row.State != "Clean" || !maps.Equal(row.Stored, map[string]int64{"v2": v2}) || row.FromRevision < before || row.ToRevision < row.FromRevision {

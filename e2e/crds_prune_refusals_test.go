@@ -91,7 +91,7 @@ func TestPruneRefuses(t *testing.T) {
 			t.Errorf("%+v", rows[stuck.name()])
 		}
 		stuck.wantStoredVersions(t, "v1", "v2")
-		table := p.svmctl(t, "crds", "prune", moved.name())
+		table := p.svmctl(t, "crds", "prune", moved.name(), "--settle", "1s")
 		table.wantCode(t, 0) // again: there is nothing left to trim
 		table.wantStdout(t, "Clean")
 	})

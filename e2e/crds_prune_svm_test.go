@@ -79,7 +79,7 @@ func TestPruneBehindController(t *testing.T) {
 	t.Run("again", func(t *testing.T) {
 		migrate(t, func(context.Context) {}).wantCode(t, 0)
 		c.wantStoredVersions(t, "v2")
-		res := p.svmctl(t, "crds", "prune", c.name(), "-o", "json")
+		res := p.svmctl(t, "crds", "prune", c.name(), "--settle", "1s", "-o", "json")
 		res.wantCode(t, 0) // nothing is left to trim
 		if row := res.pruneRows(t)[c.name()]; row.State != "Clean" || len(row.Dropped) > 0 {
 			t.Errorf("%+v", row)
@@ -88,7 +88,7 @@ func TestPruneBehindController(t *testing.T) {
 
 	t.Run("an object is written at v1 later", func(t *testing.T) {
 		c.putAt(t, t.Context(), "later", "v1")
-		res := p.svmctl(t, "crds", "prune", c.name(), "-o", "json")
+		res := p.svmctl(t, "crds", "prune", c.name(), "--settle", "1s", "-o", "json")
 		res.wantCode(t, 3)
 		if row := res.pruneRows(t)[c.name()]; !slices.Equal(row.PutBack, []string{"v1"}) || row.Stored["v1"] != 1 {
 			t.Errorf("%+v", row)

@@ -166,7 +166,7 @@ func migrationExit(r *migrate.Report) error {
 		return &exitError{code: exitInterrupted, err: r.Stopped}
 	case r.DryRun == migrate.ServerDryRun && r.Stopped != nil:
 		return &exitError{code: exitIncomplete, err: r.Stopped}
-	case r.DryRun == migrate.ServerDryRun && r.FailureCount() > 0:
+	case r.DryRun == migrate.ServerDryRun && (r.FailureCount() > 0 || r.Plan.Refused()):
 		return &exitError{code: exitIncomplete}
 	case r.DryRun != migrate.NoDryRun:
 		return nil

@@ -30,14 +30,15 @@ func (m *migration) conclude() {
 	r.Reasons = append(r.Reasons, r.After.Reasons...)
 	m.doubtAPIServers()
 	for _, t := range r.Targets {
-		if t.From == verify.FromProbe && m.migrates(t.Resource) && (t.Value != "" || r.APIServers.Agree == nil || !*r.APIServers.Agree) {
+		if t.From == verify.FromProbe && t.Value != "" && m.migrates(t.Resource) {
 			r.Verdict = r.Verdict.Worse(verify.Indeterminate)
-			reason := audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
-				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"}
-			if t.Value == "" {
-				reason.Expected, reason.Message = t.Version, "the target is the version that one apiserver declares; whether all do was not told"
-			}
-			r.Reasons = append(r.Reasons, reason)
+			r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Resource: t.Resource, Expected: t.Value,
+				Message: "the target is what one apiserver was seen to write; nobody said that it is the right one"})
 		}
+	}
+	if m.AllStale && (r.APIServers.Agree == nil || !*r.APIServers.Agree) {
+		r.Verdict = r.Verdict.Worse(verify.Indeterminate)
+		r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning,
+			Message: "the versions of built-in resources are those that one apiserver declares; whether all do was not told"})
 	}
 }

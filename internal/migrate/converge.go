@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -119,6 +120,11 @@ func (m *migration) disagreement() *Stop {
 // doubtAPIServers keeps a verdict from Complete while an apiserver is known that may write something else any moment.
 func (m *migration) doubtAPIServers() {
 	r := m.report
+	if len(m.unprobed) > 0 {
+		r.Verdict = r.Verdict.Worse(verify.Indeterminate)
+		r.Reasons = append(r.Reasons, audit.Reason{Code: verify.NotConverged, Severity: verify.Warning,
+			Message: "what these apiservers write could not be asked, nor be found out with an object: " + strings.Join(m.unprobed, ", ")})
+	}
 	if a := r.APIServers; a.Agree == nil || *a.Agree {
 		return
 	}
@@ -144,8 +150,10 @@ func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
 			return runStop(ctx, err)
 		}
 		if written == nil {
-			continue // this object's own trouble, which the migration will name
+			m.unprobed = append(m.unprobed, server.Address) // for this object's own trouble, or for another's write
+			continue
 		}
+		object.Revision = written.ModRevision
 		if ok, found := m.current(*t, *written); !ok {
 			return &Stop{Code: StopConverged, Message: fmt.Sprintf("the apiserver at %s writes %s as %s, not as %s", server.Address, t.name, found, m.wanted(*t)),
 				Hint: "bring every apiserver to the same configuration first; one object was written to find this out"}, nil
@@ -154,14 +162,9 @@ func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
 	return nil, nil
 }
 
-// writeThrough has one apiserver write an object that is as etcd has it now, and returns what etcd has then; nil if the
-// apiserver did not write it.
+// writeThrough has one apiserver write an object that is as it was looked at, and returns what etcd has then; nil if that does
+// not tell what the apiserver writes.
 func (m *migration) writeThrough(ctx context.Context, cfg *rest.Config, t target, object rewrite.Object) (*etcdscan.KeyValue, error) {
-	kv, found, err := m.Store.Look(ctx, object.Ref)
-	if err != nil || !found {
-		return nil, err
-	}
-	object.Revision = kv.ModRevision
 	opts := m.Rewrite
 	opts.MaxOutage, opts.Gate, opts.QPS = min(m.MaxOutage, probePatience), nil, 0
 	patcher, err := rewrite.NewPatcher(cfg, t.Resource, opts)
@@ -177,7 +180,8 @@ func (m *migration) writeThrough(ctx context.Context, cfg *rest.Config, t target
 		return nil, nil
 	}
 	m.newest = max(m.newest, answer.Revision)
-	if kv, found, err = m.Store.Look(ctx, object.Ref); err != nil || !found {
+	kv, found, err := m.Store.Look(ctx, object.Ref)
+	if err != nil || !found {
 		return nil, err
 	}
 	if kv.ModRevision < answer.Revision {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
@@ -66,6 +67,12 @@ func (m *migration) declare(ctx context.Context) error {
 // less, and the schema that prunes is the one that was looked at.
 func (m *migration) define(ctx context.Context, t *target) error {
 	if !Custom(t.name) {
+		if !strings.Contains(t.name.Group, ".") {
+			return nil // no CustomResourceDefinition can have such a group
+		}
+		if _, err := m.Definitions.Get(ctx, t.name.String()); err == nil {
+			return &UncheckedError{Resource: t.name.String(), Err: errors.New("it bears the name of one of Kubernetes' own resources")}
+		}
 		return nil
 	}
 	d, err := m.Definitions.Get(ctx, t.name.String())
@@ -91,6 +98,9 @@ func (m *migration) aims() []Target {
 	aims := []Target{}
 	for _, e := range m.Expectations {
 		if m.migrates(e.Resource.String()) || !e.Declared.Asked || e.Declared.Named {
+			if whole, ok := m.Expectations.For(e.Resource); ok && e.Resource != verify.AnyResource {
+				e.Value = whole.Value // also where '*' gives it
+			}
 			aims = append(aims, targetOf(e))
 		}
 	}

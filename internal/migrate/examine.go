@@ -37,7 +37,7 @@ func (m *migration) examine(ctx context.Context, t *target) error {
 	}
 	m.Progress.begin("looking for fields that would be lost")
 	result, err := etcdscan.Scan(ctx, m.Store, etcdscan.NewScope(prefixes, m.report.Before.Roots), 0, x, &m.Progress.Scan)
-	t.pruning = x.found
+	t.pruning, t.converted = x.found, x.converted
 	switch {
 	case err != nil:
 		return err
@@ -63,19 +63,20 @@ func (m *migration) close() {
 
 // examiner is a sink that prunes each object in memory.
 type examiner struct {
-	target *target
-	pruner *crd.Pruner
-	all    bool
-	stale  func(*etcdscan.Entry) bool
-	wanted bool // the object that was taken last is one to be written
-	found  *spool.Spool[pruned]
+	target    *target
+	pruner    *crd.Pruner
+	all       bool
+	stale     func(*etcdscan.Entry) bool
+	converted int64 // objects that a webhook converts on the way
+	wanted    bool  // the object that was taken last is one to be written
+	found     *spool.Spool[pruned]
 }
 
 func (x *examiner) Begin() {
 	if x.found != nil {
 		x.found.Close()
 	}
-	x.found = new(spool.Spool[pruned])
+	x.found, x.converted = new(spool.Spool[pruned]), 0
 }
 
 func (x *examiner) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
@@ -96,6 +97,9 @@ func (x *examiner) Examine(r *etcdscan.Record, payload []byte) error {
 		return nil
 	}
 	e, err := x.pruner.Examine(payload)
+	if e.Converted {
+		x.converted++
+	}
 	switch {
 	case err != nil:
 		return x.found.Add(pruned{Key: r.Key, Unchecked: "what it holds is not understood: " + err.Error()})
@@ -124,6 +128,7 @@ func (m *migration) recordPruned(t *target, p *PlannedResource) error {
 	if t.pruning == nil {
 		return nil
 	}
+	p.Converted = t.converted
 	for found, err := range t.pruning.All() {
 		if err != nil {
 			return err
@@ -218,7 +223,7 @@ func (m *migration) examineAgain(ctx context.Context, t *target, source *audit.R
 		return runStop(ctx, &unreadableError{err})
 	}
 	if m.AllowPruning {
-		return nil, m.recordPruned(t, new(PlannedResource))
+		return nil, m.recordLost(*t, m.stale(source, *t, after))
 	}
 	if m.Backend == SVM && t.pruning.Len() > 0 {
 		return &Stop{Code: StopPruning, Message: fmt.Sprintf("%s were written meanwhile that would lose fields, and the in-tree controller rewrites all of them", t.name),
@@ -230,6 +235,22 @@ func (m *migration) examineAgain(ctx context.Context, t *target, source *audit.R
 		}
 	}
 	return nil, nil
+}
+
+// recordLost names what is going to be written again and loses fields, by consent.
+func (m *migration) recordLost(t target, stale iter.Seq2[audit.Suspect, error]) error {
+	for _, err := range t.spared(stale, func(s audit.Suspect, p pruned) error {
+		out := Pruned{Key: s.Key, Resource: t.name.String(), Paths: append([]string{}, p.Paths...), Omitted: p.Omitted, State: PruneLost, Text: p.Unchecked}
+		if p.Unchecked != "" {
+			out.State = PruneUnchecked
+		}
+		return m.report.pruned.Add(out)
+	}) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spare names an object that is not written because it would lose fields.

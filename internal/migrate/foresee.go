@@ -25,6 +25,15 @@ func (m *migration) foresee(ctx context.Context) error {
 		if t.refused != "" || p.Stale == 0 {
 			continue
 		}
+		if err := m.checkSubresource(*t); err != nil {
+			if len(m.Resources) > 0 {
+				return err
+			}
+			t.refused, p.Refused = err.Error(), err.Error()
+			m.report.Plan.Bytes -= p.Bytes
+			m.report.Warnings = append(m.report.Warnings, err.Error())
+			continue
+		}
 		m.Progress.begin("asking who has a say")
 		for _, n := range preflight.Look(ctx, preflight.Request{Config: m.Config, Resource: t.GroupVersionResource, Kind: t.Kind,
 			Namespaced: t.Namespaced, Subresource: m.Rewrite.Subresource}) {
@@ -43,7 +52,7 @@ func (m *migration) foresee(ctx context.Context) error {
 			if stop.Code == StopPruning {
 				m.report.Reasons = append(m.report.Reasons, pruneReasons(*p)...)
 			}
-			m.report.Warnings = append(m.report.Warnings, stop.Message)
+			m.report.Warnings = append(m.report.Warnings, stop.Message+"; "+stop.Hint)
 		}
 	}
 	return context.Cause(ctx)
@@ -51,14 +60,14 @@ func (m *migration) foresee(ctx context.Context) error {
 
 func (m *migration) foreseeCustom(ctx context.Context, t *target, p *PlannedResource) error {
 	p.Conversion = t.definition.Conversion.String()
-	if v, _ := t.definition.Version(t.definition.Through()); m.Rewrite.Subresource != "" && !v.StatusSubresource {
-		return &SubresourceError{Resource: t.name.String(), Subresource: m.Rewrite.Subresource}
-	}
 	if err := m.examine(ctx, t); err != nil {
 		return err
 	}
 	if err := m.recordPruned(t, p); err != nil {
 		return err
+	}
+	if p.Converted > 0 {
+		m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("the conversion webhook of %s converts %d objects on the way: what it drops, or the schema that they come to, was not checked", t.name, p.Converted))
 	}
 	if !t.definition.Conversion.Webhook() || m.DryRun == ClientDryRun {
 		return nil
@@ -71,11 +80,22 @@ func (m *migration) foreseeCustom(ctx context.Context, t *target, p *PlannedReso
 	return nil
 }
 
+// checkSubresource tells whether a custom resource has the subresource that it is to be written through.
+func (m *migration) checkSubresource(t target) error {
+	if m.Rewrite.Subresource == "" || t.definition == nil {
+		return nil
+	}
+	if v, _ := t.definition.Version(t.definition.Through()); v.StatusSubresource {
+		return nil
+	}
+	return &SubresourceError{Resource: t.name.String(), Subresource: m.Rewrite.Subresource}
+}
+
 // SubresourceError tells that a custom resource lacks the subresource that was to be written through.
 type SubresourceError struct{ Resource, Subresource string }
 
 func (e *SubresourceError) Error() string {
-	return fmt.Sprintf("migrating %s: it has no subresource %q", e.Resource, e.Subresource)
+	return fmt.Sprintf("migrating %s: it has no subresource %s", e.Resource, e.Subresource)
 }
 
 // The codes of notes about conversion, beside those of preflight.
@@ -182,6 +202,7 @@ func (m *migration) objection() *Stop {
 			continue
 		}
 		if stop := m.objectionTo(p); stop != nil {
+			stop.Hint += "; nothing was written"
 			if stop.Code == StopPruning {
 				r.Reasons = append(r.Reasons, pruneReasons(p)...)
 			}
@@ -199,7 +220,7 @@ func (m *migration) objectionTo(p PlannedResource) *Stop {
 	for _, n := range p.Preflight {
 		if n.Code == conversionFails && n.Severity == preflight.Blocking.String() {
 			return &Stop{Code: StopConversion, Message: n.Subject + ": " + n.Message,
-				Hint: "nothing was written; once the webhook answers, the same command does the rest"}
+				Hint: "once the webhook answers, the same command does the rest"}
 		}
 	}
 	return nil
@@ -217,7 +238,7 @@ func pruneMessage(p PlannedResource) string {
 
 func pruneHint(p PlannedResource) string {
 	if p.WouldPrune == 0 {
-		return "--allow-pruning goes on all the same, and --snapshot-first FILE keeps what there is; nothing was written"
+		return "--allow-pruning goes on all the same, and --snapshot-first FILE keeps what there is"
 	}
-	return "widen the schema to keep the fields; --allow-pruning drops them for good, and --snapshot-first FILE keeps what there is; nothing was written"
+	return "widen the schema to keep the fields; --allow-pruning drops them for good, and --snapshot-first FILE keeps what there is"
 }

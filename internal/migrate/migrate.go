@@ -85,12 +85,13 @@ type Request struct {
 // migration is one run.
 type migration struct {
 	Request
-	report  *Report
-	targets []target
-	scope   []string // what is scanned again: where the targets lie
-	survey  *apiservers.Survey
-	newest  int64 // the newest revision that the apiserver says it wrote
-	related bool  // an answer of the apiserver has fitted what etcd holds
+	report   *Report
+	targets  []target
+	scope    []string // what is scanned again: where the targets lie
+	survey   *apiservers.Survey
+	unprobed []string // addresses of apiservers of which nobody knows what they write
+	newest   int64    // the newest revision that the apiserver says it wrote
+	related  bool     // an answer of the apiserver has fitted what etcd holds
 }
 
 // target is one resource to rewrite.
@@ -102,6 +103,7 @@ type target struct {
 
 	definition *crd.Definition // of a custom resource, else nil
 	changed    bool            // the definition was changed between rounds
+	converted  int64           // objects that a webhook converts on the way to being written
 	pruning    *spool.Spool[pruned]
 }
 
@@ -178,10 +180,11 @@ func (m *migration) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := m.rounds(ctx); err != nil {
+	err = m.rounds(ctx)
+	m.restoreStoredVersions(ctx)
+	if err != nil {
 		return err
 	}
-	m.restoreStoredVersions(ctx)
 	m.doubtSchemas(ctx)
 	m.askAgain(ctx)
 	m.conclude()
@@ -197,13 +200,8 @@ func (m *migration) begin(ctx context.Context) error {
 	if err := m.Consent(ctx, &m.report.Plan); err != nil {
 		return err
 	}
-	if m.SnapshotFile != "" {
-		m.Progress.begin("saving a snapshot")
-		_, sum, err := m.Store.SaveSnapshot(ctx, m.SnapshotFile)
-		if err != nil {
-			return err
-		}
-		m.report.Snapshot = &Snapshot{Path: m.SnapshotFile, SHA256: hex.EncodeToString(sum[:])}
+	if err := m.saveSnapshot(ctx); err != nil {
+		return err
 	}
 	stop, err := m.recheck(ctx)
 	if stop == nil && err == nil {
@@ -214,6 +212,20 @@ func (m *migration) begin(ctx context.Context) error {
 		m.refuseToBegin()
 	}
 	return err
+}
+
+// saveSnapshot keeps etcd as it is before the first write, if that was asked for.
+func (m *migration) saveSnapshot(ctx context.Context) error {
+	if m.SnapshotFile == "" || m.report.Snapshot != nil {
+		return nil
+	}
+	m.Progress.begin("saving a snapshot")
+	_, sum, err := m.Store.SaveSnapshot(ctx, m.SnapshotFile)
+	if err != nil {
+		return err
+	}
+	m.report.Snapshot = &Snapshot{Path: m.SnapshotFile, SHA256: hex.EncodeToString(sum[:])}
+	return nil
 }
 
 // audit takes one look, judged by the expectations.

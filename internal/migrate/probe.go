@@ -48,6 +48,9 @@ func (m *migration) probe(ctx context.Context, r rewrite.Resource) (verify.Value
 	if err := m.ProbeConsent(ctx, r, object.Namespace, object.Name); err != nil {
 		return verify.Value{}, err
 	}
+	if err := m.saveSnapshot(ctx); err != nil {
+		return verify.Value{}, err
+	}
 	patcher, err := rewrite.NewPatcher(m.Config, r, rewrite.Options{MaxOutage: m.MaxOutage})
 	if err != nil {
 		return verify.Value{}, err

@@ -15,7 +15,7 @@ func (m *migration) recheck(ctx context.Context) (*Stop, error) {
 	changed := false
 	for i := range m.targets {
 		t := &m.targets[i]
-		if t.pruning == nil {
+		if t.pruning == nil || t.refused != "" {
 			continue
 		}
 		examined := t.definition
@@ -35,8 +35,10 @@ func (m *migration) recheck(ctx context.Context) (*Stop, error) {
 			continue
 		}
 		p.WouldPrune, p.Unchecked = 0, 0
-		if err := m.examine(ctx, t); err != nil {
-			return nil, err
+		if t.refused == "" {
+			if err := m.examine(ctx, t); err != nil {
+				return nil, err
+			}
 		}
 		if err := m.recordPruned(t, p); err != nil {
 			return nil, err
@@ -52,7 +54,7 @@ func (m *migration) doubtSchemas(ctx context.Context) {
 		return
 	}
 	for _, t := range m.targets {
-		if t.pruning == nil {
+		if t.pruning == nil || t.refused != "" {
 			continue
 		}
 		message := "its definition was changed while objects were written: whether that dropped fields was not checked"

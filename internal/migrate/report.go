@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/apiservers"
@@ -73,6 +74,7 @@ type PlannedResource struct {
 	Terminating int64  `json:"terminating"` // of the stale objects: deleted, and kept by their finalizers; plaintext alone shows it
 	WouldPrune  int64  `json:"wouldPrune"`  // objects that lose fields when they are written again
 	Unchecked   int64  `json:"unchecked"`   // objects of which nobody can see whether they do
+	Converted   int64  `json:"converted"`   // objects that a webhook converts on the way; what it drops, or a schema after it, cannot be seen before
 	Conversion  string `json:"conversion"`  // of a custom resource: None, or Webhook and where that is
 	Preflight   []Note `json:"preflight"`
 }
@@ -120,6 +122,11 @@ func (p Plan) Stale() int64 {
 		}
 	}
 	return n
+}
+
+// Refused tells whether stale objects of some resource are not going to be written.
+func (p Plan) Refused() bool {
+	return slices.ContainsFunc(p.Resources, func(r PlannedResource) bool { return r.Refused != "" && (r.Stale > 0 || r.WouldPrune+r.Unchecked > 0) })
 }
 
 // Outcomes count what became of the objects, each object once per round in which it was taken up.

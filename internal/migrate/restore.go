@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -29,7 +30,7 @@ func (m *migration) restoreStoredVersions(ctx context.Context) {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("whether the in-tree controller trimmed storedVersions of %s could not be read: %v", t.definition.Name, err))
 			continue
 		}
-		needed, seen := stillStored(r.After, t)
+		needed, seen := stillStored(r.After, t, r.Before.Roots)
 		if !seen {
 			// Nobody can tell which versions are left, so that all that were named before may be needed.
 			needed = append(needed, t.definition.StoredVersions...)
@@ -46,14 +47,24 @@ func (m *migration) restoreStoredVersions(ctx context.Context) {
 	}
 }
 
-// stillStored lists the versions at which a look found objects of a target; seen is false if some could not be told.
-func stillStored(after *audit.Report, t target) (versions []string, seen bool) {
+// stillStored lists the versions at which a look found objects of a target; seen is false if some could not be told, or were
+// not looked at.
+func stillStored(after *audit.Report, t target, roots []string) (versions []string, seen bool) {
 	if after == nil || !after.Scope.Whole {
 		return nil, false
 	}
 	seen = true
+	for _, root := range roots {
+		dir := root + "/" + key.DirIn(root, t.name.Group, t.name.Name)
+		if !slices.ContainsFunc(after.Scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) }) {
+			seen = false
+		}
+	}
 	for _, g := range after.Groups {
 		switch {
+		case t.root != "" && g.Root != t.root: // of another control plane in the same etcd
+		case g.Resource == "" && misfits[g.Note]:
+			seen = false
 		case g.Group != t.name.Group || g.Resource != t.name.Name:
 		case g.Stored == nil:
 			seen = false
@@ -63,6 +74,9 @@ func stillStored(after *audit.Report, t target) (versions []string, seen bool) {
 	}
 	return versions, seen
 }
+
+// misfits are the notes of keys that may lie among the objects of a resource without naming one: a LIST reads them.
+var misfits = map[string]bool{key.NoteSegments: true, key.NoteEmptySegment: true, key.NoteBadName: true, key.NoteBadNamespace: true}
 
 func (m *migration) putBack(ctx context.Context, t target, versions []string) {
 	what := fmt.Sprintf("%s in storedVersions of %s", strings.Join(versions, ", "), t.definition.Name)

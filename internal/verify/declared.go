@@ -54,7 +54,7 @@ func (es Expectations) exhaustive() bool {
 
 // orphaned tells whether the API was asked for all its resources and this one is none of them.
 func (es Expectations) orphaned(r Resource) bool {
-	return es.exhaustive() && !slices.ContainsFunc(es, func(e Expectation) bool { return e.Resource == r })
+	return es.exhaustive() && !slices.ContainsFunc(es, func(e Expectation) bool { return e.Resource == r && e.Declared.Asked })
 }
 
 // judgeVersion compares the apiVersion that objects are stored at with the one expected, and with those that the API

@@ -102,8 +102,13 @@ func TestOrphans(t *testing.T) {
 		},
 		{
 			name: "and it is judged by its encryption too", store: store{key: value, "/registry/pods/ns/a": aescbc("key1", 0)}, expect: []string{"*=encrypted"},
-			declared: verify.Expectations{everything, {Resource: pods.Resource, Declared: verify.Declared{Asked: false}}},
-			verdict:  verify.Incomplete, reasons: []string{"OrphanedResource warning widgets.example.com 1", "Plaintext error widgets.example.com 1"},
+			declared: verify.Expectations{everything, {Resource: pods.Resource, Declared: verify.Declared{Asked: true}}},
+			verdict:  verify.Incomplete, reasons: []string{"NotOpened warning pods 1", "OrphanedResource warning widgets.example.com 1", "Plaintext error widgets.example.com 1"},
+		},
+		{
+			name: "somebody expects something of it", store: store{key: value, "/registry/pods/ns/a": pod}, expect: []string{"widgets.example.com=identity"},
+			declared: verify.Expectations{everything, pods},
+			verdict:  verify.Indeterminate, reasons: []string{"OrphanedResource warning widgets.example.com 1"},
 		},
 		{
 			name: "the API could not list everything", store: store{key: value, "/registry/pods/ns/a": pod},

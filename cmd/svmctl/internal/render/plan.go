@@ -70,6 +70,9 @@ func writeForeseen(out *strings.Builder, r migrate.PlannedResource, opts Options
 	if r.Unchecked > 0 {
 		lines = append(lines, palette.doubtful.Sprint("unchecked")+": "+Count(r.Unchecked, "object")+", of which nobody can see whether a rewrite takes fields from it")
 	}
+	if r.Converted > 0 {
+		lines = append(lines, palette.doubtful.Sprint("converted")+": "+Count(r.Converted, "object")+", which a webhook converts on the way: what that drops cannot be seen before")
+	}
 	if r.Terminating > 0 {
 		lines = append(lines, palette.doubtful.Sprint("terminating")+": "+Count(r.Terminating, "object")+", deleted and kept by finalizers")
 	}
