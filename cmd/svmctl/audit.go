@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
 )
@@ -97,6 +100,12 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if err != nil {
 			return err
 		}
+		if storageVersions {
+			if err := sameStore(ctx, kube, store, result.Roots); err != nil {
+				result.Close()
+				return err
+			}
+		}
 		defer result.Close()
 		if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
@@ -107,6 +116,25 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		return verdictExit(result.Verdict)
 	}
 	return cmd
+}
+
+// sameStore makes sure that the apiserver speaks of this etcd.
+func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, roots []string) error {
+	cfg, err := kube.config()
+	if err != nil {
+		return err
+	}
+	switch expect.SameStore(ctx, cfg, roots, func(ctx context.Context, k string) (int64, bool, error) {
+		kv, found, err := store.Look(ctx, k)
+		return kv.ModRevision, found, err
+	}) {
+	case expect.Same:
+		return nil
+	case expect.Foreign:
+		return migrate.ErrForeignEtcd
+	}
+	return &exitError{code: exitFailed, err: errors.New("nothing shows that this etcd is the one of this apiserver"),
+		hints: []string{"that takes the verb get on namespaces, and etcd credentials that may read the key of kube-system"}}
 }
 
 // declared adds what the API declares to what is expected.

@@ -110,6 +110,7 @@ func hintsFor(err error) []string {
 		unchecked        *migrate.UncheckedError
 		subresource      *migrate.SubresourceError
 		unknownCRD       *storedversions.UnknownError
+		version          *migrate.VersionError
 		refusedCRD       *crd.RefusedError
 	)
 	switch {
@@ -155,6 +156,8 @@ func hintsFor(err error) []string {
 		return unknownResourceHints(unknownResource)
 	case errors.As(err, &unchecked):
 		return []string{"reading it takes the verb get on customresourcedefinitions (docs/rbac.md); nothing was written"}
+	case errors.As(err, &version):
+		return []string{"it has " + strings.Join(version.Readable, ", ") + "; nothing was written"}
 	case errors.As(err, &subresource):
 		return []string{"leave --subresource out; nothing was written"}
 	case errors.As(err, &refusedCRD) && refusedCRD.Forbidden():

@@ -143,6 +143,10 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		req.Consent, req.ProbeConsent = ask.plan, ask.probe
 		result, err := migrate.Run(ctx, req)
 		progress.Stop()
+		var version *migrate.VersionError
+		if errors.As(err, &version) {
+			return &exitError{code: exitUsage, err: err}
+		}
 		if err != nil {
 			return err
 		}

@@ -191,6 +191,9 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 	r.Scope.Whole = result.Shortfall == nil
 	r.Totals = Totals{Keys: result.Tally.Objects(), Bytes: result.Tally.Bytes()}
 	for _, e := range r.expectations {
+		if e.Value == (verify.Value{}) && e.Version == "" {
+			continue // nothing was expected of what the API cannot tell
+		}
 		r.Expectations = append(r.Expectations, Expectation{Resource: e.Resource.String(), Value: e.Value.String(), Version: e.Version, From: e.From, Reason: e.Declared.Reason})
 	}
 	for _, reason := range reasons {

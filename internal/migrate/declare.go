@@ -28,6 +28,16 @@ func (e *UncheckedError) Error() string {
 
 func (e *UncheckedError) Unwrap() error { return e.Err }
 
+// VersionError tells that a version was expected that the definition does not have, so that nothing could be stored at it.
+type VersionError struct {
+	Resource, Version string
+	Readable          []string // the apiVersions that it has
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("migrating %s: its CustomResourceDefinition has no %s", e.Resource, e.Version)
+}
+
 // Custom tells whether a resource is one that a CustomResourceDefinition has to declare.
 func Custom(r verify.Resource) bool { return !key.Builtin(r.Group, r.Name) }
 
@@ -56,6 +66,9 @@ func (m *migration) declare(ctx context.Context) error {
 			return &UncheckedError{Resource: name.String(), Err: err}
 		}
 		e := expect.Custom(d)
+		if want.Version != "" && !slices.Contains(e.Declared.Readable, want.Version) {
+			return &VersionError{Resource: name.String(), Version: want.Version, Readable: e.Declared.Readable}
+		}
 		e.Declared.Named = true
 		declared = append(declared, e)
 	}

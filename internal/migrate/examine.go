@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
@@ -16,10 +17,11 @@ import (
 
 // pruned is an object that loses fields when it is written again, or of which nobody can tell.
 type pruned struct {
-	Key       string
-	Paths     []string
-	Omitted   int
-	Unchecked string // why nobody can tell
+	Key         string
+	ModRevision int64
+	Paths       []string
+	Omitted     int
+	Unchecked   string // why nobody can tell
 }
 
 // examine looks at the objects of a custom resource as etcd holds them now, and keeps those that would lose fields, in key
@@ -30,7 +32,9 @@ func (m *migration) examine(ctx context.Context, t *target) error {
 	if err != nil {
 		return &UncheckedError{Resource: t.name.String(), Err: err}
 	}
-	x := &examiner{target: t, pruner: pruner, all: m.Backend == SVM, stale: func(e *etcdscan.Entry) bool { return m.Expectations.Stale(e, rewritable) }}
+	x := &examiner{target: t, pruner: pruner, all: m.Backend == SVM, stale: func(e *etcdscan.Entry) bool {
+		return m.Expectations.Stale(e, rewritable) || slices.ContainsFunc(m.Expectations.EntryFaults(*e), t.unseen)
+	}}
 	var prefixes []string
 	for _, root := range m.report.Before.Roots {
 		prefixes = append(prefixes, root+"/"+key.DirIn(root, t.name.Group, t.name.Name))
@@ -59,6 +63,7 @@ func (m *migration) close() {
 	for i := range m.targets {
 		m.forget(&m.targets[i])
 	}
+	m.losses.Close()
 }
 
 // examiner is a sink that prunes each object in memory.
@@ -85,9 +90,9 @@ func (x *examiner) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
 	case !x.wanted:
 		return nil
 	case r.AtRest.Provider != atrest.Identity:
-		return x.found.Add(pruned{Key: r.Key, Unchecked: "encrypted: what it holds cannot be seen"})
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: "encrypted: what it holds cannot be seen"})
 	case r.Stored.Kind == "":
-		return x.found.Add(pruned{Key: r.Key, Unchecked: "what it holds is not understood"})
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: "what it holds is not understood"})
 	}
 	return nil
 }
@@ -102,11 +107,11 @@ func (x *examiner) Examine(r *etcdscan.Record, payload []byte) error {
 	}
 	switch {
 	case err != nil:
-		return x.found.Add(pruned{Key: r.Key, Unchecked: "what it holds is not understood: " + err.Error()})
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: "what it holds is not understood: " + err.Error()})
 	case !e.Readable:
-		return x.found.Add(pruned{Key: r.Key, Unchecked: unreadableText(e.Problem)})
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: unreadableText(e.Problem)})
 	case len(e.Paths) > 0:
-		return x.found.Add(pruned{Key: r.Key, Paths: e.Paths, Omitted: e.Omitted})
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Paths: e.Paths, Omitted: e.Omitted})
 	}
 	return nil
 }
@@ -133,21 +138,12 @@ func (m *migration) recordPruned(t *target, p *PlannedResource) error {
 		if err != nil {
 			return err
 		}
-		out := Pruned{Key: found.Key, Resource: t.name.String(), Paths: found.Paths, Omitted: found.Omitted, State: PruneRefused, Text: found.Unchecked}
-		if out.Paths == nil {
-			out.Paths = []string{}
-		}
-		switch {
-		case found.Unchecked != "":
-			out.State = PruneUnchecked
+		if found.Unchecked != "" {
 			p.Unchecked++
-		case m.AllowPruning:
-			out.State = PruneLost
-			p.WouldPrune++
-		default:
+		} else {
 			p.WouldPrune++
 		}
-		if err := m.report.pruned.Add(out); err != nil {
+		if err := m.keepPruned(*t, found); err != nil {
 			return err
 		}
 	}
@@ -202,15 +198,15 @@ func (m *migration) examineAgain(ctx context.Context, t *target, source *audit.R
 	if t.definition == nil || m.report.Rounds < 2 {
 		return nil, nil
 	}
-	any := false
+	written := false
 	for _, err := range m.stale(source, *t, after) {
 		if err != nil {
 			return nil, err
 		}
-		any = true
+		written = true
 		break
 	}
-	if !any {
+	if !written {
 		return nil, nil
 	}
 	d, err := m.Definitions.Get(ctx, t.definition.Name)
@@ -235,22 +231,6 @@ func (m *migration) examineAgain(ctx context.Context, t *target, source *audit.R
 		}
 	}
 	return nil, nil
-}
-
-// recordLost names what is going to be written again and loses fields, by consent.
-func (m *migration) recordLost(t target, stale iter.Seq2[audit.Suspect, error]) error {
-	for _, err := range t.spared(stale, func(s audit.Suspect, p pruned) error {
-		out := Pruned{Key: s.Key, Resource: t.name.String(), Paths: append([]string{}, p.Paths...), Omitted: p.Omitted, State: PruneLost, Text: p.Unchecked}
-		if p.Unchecked != "" {
-			out.State = PruneUnchecked
-		}
-		return m.report.pruned.Add(out)
-	}) {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // spare names an object that is not written because it would lose fields.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/preflight"
@@ -76,8 +77,18 @@ func (m *migration) foreseeCustom(ctx context.Context, t *target, p *PlannedReso
 	if err != nil {
 		return err
 	}
-	p.Preflight = append(p.Preflight, note)
+	at := 0 // the worst come first
+	for at < len(p.Preflight) && worseNote(p.Preflight[at], note) {
+		at++
+	}
+	p.Preflight = slices.Insert(p.Preflight, at, note)
 	return nil
+}
+
+// worseNote tells whether a note stands before another by its severity.
+func worseNote(a, b Note) bool {
+	rank := map[string]int{preflight.Blocking.String(): 2, preflight.Warning.String(): 1}
+	return rank[a.Severity] > rank[b.Severity]
 }
 
 // checkSubresource tells whether a custom resource has the subresource that it is to be written through.

@@ -89,6 +89,7 @@ type migration struct {
 	targets  []target
 	scope    []string // what is scanned again: where the targets lie
 	survey   *apiservers.Survey
+	losses   spool.Spool[loss]
 	unprobed []string // addresses of apiservers of which nobody knows what they write
 	newest   int64    // the newest revision that the apiserver says it wrote
 	related  bool     // an answer of the apiserver has fitted what etcd holds
@@ -167,6 +168,9 @@ func (m *migration) run(ctx context.Context) error {
 		if err := m.lookOnly(ctx); err != nil {
 			return err
 		}
+		if err := m.relate(ctx); err != nil {
+			return err
+		}
 		m.conclude()
 		return nil
 	}
@@ -182,11 +186,19 @@ func (m *migration) run(ctx context.Context) error {
 	}
 	err = m.rounds(ctx)
 	m.restoreStoredVersions(ctx)
+	if err := m.settleLosses(ctx); err != nil {
+		return err
+	}
 	if err != nil {
 		return err
 	}
 	m.doubtSchemas(ctx)
 	m.askAgain(ctx)
+	if ctx.Err() == nil && m.report.After != nil {
+		if err := m.relate(ctx); err != nil {
+			return err
+		}
+	}
 	m.conclude()
 	return nil
 }

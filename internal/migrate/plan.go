@@ -24,7 +24,10 @@ func (m *migration) plan(ctx context.Context) error {
 		plan.Resources = append(plan.Resources, p)
 		if p.Refused == "" {
 			plan.Bytes += p.Bytes
-			m.report.Outcomes.AlreadyCurrent += p.Objects - p.Stale
+			m.report.Outcomes.AlreadyCurrent += p.current
+			if unknown := p.Objects - p.Stale - p.current; unknown > 0 {
+				m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("whether %d %s are stale could not be told: the reasons say why", unknown, p.Resource))
+			}
 		}
 	}
 	if health, err := m.Store.Health(ctx); err == nil {
@@ -39,8 +42,12 @@ func (m *migration) planTarget(t *target) (PlannedResource, error) {
 	e, _ := m.Expectations.For(t.name)
 	p := PlannedResource{Target: targetOf(e), Refused: t.refused, Preflight: []Note{}}
 	for _, g := range m.report.Before.Groups {
-		if g.Resource == t.name.Name && g.Group == t.name.Group {
-			p.Objects += g.Objects
+		if g.Resource != t.name.Name || g.Group != t.name.Group {
+			continue
+		}
+		p.Objects += g.Objects
+		if g.Worst == "" || g.Worst == verify.Info {
+			p.current += g.Objects
 		}
 	}
 	namespaces := make(map[string]bool)
@@ -65,12 +72,13 @@ func (m *migration) planTarget(t *target) (PlannedResource, error) {
 	return p, nil
 }
 
-// stale yields the objects of a target that a rewrite would mend and that were written after a revision.
+// stale yields the objects of a target that a rewrite would mend and that were written after a revision. From the beginning those
+// are among them of which nobody can see at which version they lie: the apiserver writes nothing where nothing is stale.
 func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audit.Suspect, error) bool) {
 	return func(yield func(audit.Suspect, error) bool) {
 		for s, err := range r.Suspects() {
 			if err == nil {
-				mendable := slices.ContainsFunc(s.Faults, func(f verify.Fault) bool { return rewritable(f.Code) })
+				mendable := slices.ContainsFunc(s.Faults, func(f verify.Fault) bool { return rewritable(f.Code) || after == 0 && t.unseen(f) })
 				if !mendable || s.Object.Resource != t.name.Name || s.Object.Group != t.name.Group || s.ModRevision <= after {
 					continue
 				}
@@ -81,6 +89,9 @@ func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audi
 		}
 	}
 }
+
+// unseen tells whether a fault is that the version of a custom resource cannot be seen.
+func (t target) unseen(f verify.Fault) bool { return t.definition != nil && f.Code == verify.NotOpened }
 
 // targetPrefixes is what has to be read again: the directories of the targets in every root that was scanned, as far as
 // the scope of the first scan reaches.

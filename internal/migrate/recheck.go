@@ -28,7 +28,8 @@ func (m *migration) recheck(ctx context.Context) (*Stop, error) {
 		return nil, nil
 	}
 	m.report.pruned.Close()
-	m.report.pruned = spool.Spool[Pruned]{}
+	m.losses.Close()
+	m.report.pruned, m.losses = spool.Spool[Pruned]{}, spool.Spool[loss]{}
 	for i := range m.targets {
 		t, p := &m.targets[i], &m.report.Plan.Resources[i]
 		if t.pruning == nil {
@@ -50,8 +51,8 @@ func (m *migration) recheck(ctx context.Context) (*Stop, error) {
 // doubtSchemas keeps a verdict from Complete when a definition was changed while its objects were written: by which schema
 // each was pruned nobody knows.
 func (m *migration) doubtSchemas(ctx context.Context) {
-	if m.DryRun != NoDryRun {
-		return
+	if m.DryRun != NoDryRun || ctx.Err() != nil {
+		return // interrupted: nothing is called done
 	}
 	for _, t := range m.targets {
 		if t.pruning == nil || t.refused != "" {

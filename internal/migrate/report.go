@@ -77,6 +77,8 @@ type PlannedResource struct {
 	Converted   int64  `json:"converted"`   // objects that a webhook converts on the way; what it drops, or a schema after it, cannot be seen before
 	Conversion  string `json:"conversion"`  // of a custom resource: None, or Webhook and where that is
 	Preflight   []Note `json:"preflight"`
+
+	current int64 // objects that are as expected
 }
 
 // Note is something that the API shows, before anything is written, to stand or to perhaps stand in the way.
@@ -95,7 +97,7 @@ type Pruned struct {
 	Omitted  int      `json:"omitted"` // further paths
 	// State is refused, lost, or unchecked for an object of which nobody can see what it would lose.
 	State PrunedState `json:"state"`
-	Text  string      `json:"text"` // why it could not be checked
+	Text  string      `json:"text"` // why it could not be checked, or what became of it
 }
 
 // Snapshot is a file that holds all of etcd as it was before the first write.
@@ -109,7 +111,7 @@ type PrunedState string
 
 const (
 	PruneRefused   PrunedState = "refused"   // it was not written again
-	PruneLost      PrunedState = "lost"      // it was to be written again, and unless that failed the fields are gone
+	PruneLost      PrunedState = "lost"      // it was written again, and the fields are gone
 	PruneUnchecked PrunedState = "unchecked" // it cannot be opened or understood
 )
 

@@ -146,6 +146,7 @@ func (m *migration) rewriteByPatch(ctx context.Context, t target, source *audit.
 		err = ErrForeignEtcd
 	}
 	m.related = m.related || s.answers > s.strange
+	s.suggest()
 	if err == nil && stop == nil && s.forbidden > 0 && s.forbidden == s.answers {
 		stop = s.stopForbidden() // fewer objects than it takes to stop on the way
 	}

@@ -39,6 +39,7 @@ type settler struct {
 	forbidden   int
 	notWritten  int
 	otherTarget int
+	admission   int // refused by a webhook, a policy or validation
 	written     int
 }
 
@@ -141,6 +142,9 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 		return nil
 	case kv.ModRevision != res.Object.Revision:
 		return s.changed(res, kv)
+	case res.Status == rewrite.Unchanged && s.elided(kv):
+		outcomes.AlreadyCurrent++
+		return nil
 	case res.Status == rewrite.Unchanged:
 		outcomes.NotRewritten++
 		if err := s.fail(res, &rewrite.Failure{Reason: "NotRewritten"}); err != nil {
@@ -154,6 +158,10 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 		outcomes.Failed++
 		if err := s.fail(res, nil); err != nil {
 			return err
+		}
+		switch res.Failure.Kind {
+		case rewrite.KindWebhook, rewrite.KindPolicy, rewrite.KindAdmission:
+			s.admission++
 		}
 		if res.Failure.Kind == rewrite.KindForbidden {
 			s.forbidden++
@@ -172,6 +180,12 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 		return ErrForeignEtcd
 	}
 	return nil
+}
+
+// elided tells whether nothing that can be seen is stale in a value that the apiserver did not write again.
+func (s *settler) elided(kv etcdscan.KeyValue) bool {
+	ok, _ := s.current(s.target, kv)
+	return ok
 }
 
 func answerCode(status rewrite.Status) int {
@@ -220,6 +234,16 @@ func (s *settler) stopOtherTarget(found string) *Stop {
 	return &Stop{Code: StopOtherTarget,
 		Message: fmt.Sprintf("the apiserver writes %s as %s, not as %s", s.target.name, found, s.wanted(s.target)),
 		Hint:    "compare the first provider of its EncryptionConfiguration with the target"}
+}
+
+// suggest names a way that admission may leave open, once it is known to refuse objects.
+func (s *settler) suggest() {
+	if s.admission == 0 || s.target.definition == nil || s.Rewrite.Subresource != "" {
+		return
+	}
+	if v, _ := s.target.definition.Version(s.target.definition.Through()); v.StatusSubresource {
+		s.report.Warnings = append(s.report.Warnings, fmt.Sprintf("admission refuses %d %s: --subresource status rewrites them through their status, which it may not be asked about", s.admission, s.target.name))
+	}
 }
 
 // fail records an object that was not rewritten. Own is the cause when the apiserver gave none.

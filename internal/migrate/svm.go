@@ -70,6 +70,7 @@ func (m *migration) findInEtcd(ctx context.Context, t target, name string) error
 	case !found:
 		return ErrForeignEtcd
 	}
+	m.related = true
 	return nil
 }
 
@@ -215,6 +216,8 @@ func (j *outcomeJoin) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
 		return j.err
 	}
 	switch {
+	case r.ModRevision == j.at.ModRevision && !j.Expectations.Stale(e, rewritable):
+		j.outcomes.AlreadyCurrent++ // whether it was stale could not be seen
 	case r.ModRevision == j.at.ModRevision:
 		j.outcomes.NotRewritten++
 	case j.Expectations.Stale(e, rewritable):
@@ -235,5 +238,6 @@ func (j *outcomeJoin) finish() error {
 	total.Rewritten += j.outcomes.Rewritten
 	total.Deleted += j.outcomes.Deleted
 	total.NotRewritten += j.outcomes.NotRewritten
+	total.AlreadyCurrent += j.outcomes.AlreadyCurrent
 	return j.err
 }

@@ -32,7 +32,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 	var reasons []Reason
 	for _, e := range ev.Entries {
 		for _, f := range es.EntryFaults(e) {
-			reasons = append(reasons, Reason{Fault: f, Resource: Resource{Group: e.Group.Group, Name: e.Resource}, Objects: e.Objects})
+			reasons = addReason(reasons, Reason{Fault: f, Resource: Resource{Group: e.Group.Group, Name: e.Resource}, Objects: e.Objects})
 		}
 	}
 	reasons = append(reasons, es.kmsDoubts(ev.Entries)...)
@@ -52,6 +52,17 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 		panic("verify: a fault that needs an expectation was found without one")
 	}
 	return verdict, reasons
+}
+
+// addReason adds up what is the same of objects that differ in something else.
+func addReason(reasons []Reason, r Reason) []Reason {
+	for i := range reasons {
+		if reasons[i].Fault == r.Fault && reasons[i].Resource == r.Resource {
+			reasons[i].Objects += r.Objects
+			return reasons
+		}
+	}
+	return append(reasons, r)
 }
 
 // EntryFaults are the faults of all objects of an entry. Where the end of the key name cannot be told and the possible

@@ -1,0 +1,89 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/rewrite"
+	"github.com/svmctl/svmctl/internal/storedversions"
+	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
+)
+
+// relate makes sure that this etcd is the one of this apiserver where no write has shown it: that nothing is stale in the etcd of
+// another cluster says nothing about this one. Where it cannot be told, there is no Complete.
+func (m *migration) relate(ctx context.Context) error {
+	if m.related || m.newest > 0 || m.DryRun == ClientDryRun {
+		return nil
+	}
+	roots := m.report.Before.Roots
+	for _, t := range m.targets {
+		if t.definition == nil {
+			continue
+		}
+		_, _, err := storedversions.Locate(ctx, m.Store, roots, t.definition)
+		switch {
+		case err == nil:
+			m.related = true
+			return nil
+		case errors.Is(err, storedversions.ErrForeignEtcd):
+			return ErrForeignEtcd
+		}
+	}
+	switch expect.SameStore(ctx, m.Config, roots, m.modRevision) {
+	case expect.Same:
+		m.related = true
+		return nil
+	case expect.Foreign:
+		return ErrForeignEtcd
+	}
+	return m.relateByPatch(ctx)
+}
+
+func (m *migration) modRevision(ctx context.Context, k string) (int64, bool, error) {
+	kv, found, err := m.Store.Look(ctx, k)
+	return kv.ModRevision, found, err
+}
+
+// relateByPatch has the apiserver try a patch of one object as etcd has it: the verb that a migration has anyway.
+func (m *migration) relateByPatch(ctx context.Context) error {
+	for _, t := range m.targets {
+		if t.refused != "" {
+			continue
+		}
+		found, kv, err := m.firstObject(ctx, t.Resource)
+		if err != nil {
+			continue // none in etcd: whether the API has any was asked when that was judged
+		}
+		object := key.Parse(found.root, kv.Key)
+		opts := m.Rewrite
+		opts.DryRun, opts.MaxOutage, opts.Gate, opts.QPS = true, conversionPatience, nil, 0
+		patcher, err := rewrite.NewPatcher(m.Config, t.Resource, opts)
+		if err != nil {
+			return err
+		}
+		one := func(yield func(rewrite.Object, error) bool) {
+			yield(rewrite.Object{Namespace: object.Namespace, Name: object.Name, Revision: kv.ModRevision}, nil)
+		}
+		var answer rewrite.Result
+		if err := patcher.Run(ctx, one, func(res rewrite.Result) error { answer = res; return nil }); err != nil || answer.Status == rewrite.Failed {
+			break
+		}
+		if now, _, err := m.modRevision(ctx, kv.Key); err != nil || now != kv.ModRevision {
+			break // written meanwhile
+		}
+		if answer.Status != rewrite.Accepted {
+			return ErrForeignEtcd
+		}
+		m.related = true
+		return nil
+	}
+	if m.report.Before.Totals.Keys == 0 {
+		return nil
+	}
+	m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning,
+		Message: "nothing shows that this etcd is the one of this apiserver: the verb get on namespaces, or patch on the resource, would"})
+	return nil
+}
