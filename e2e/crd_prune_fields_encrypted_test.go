@@ -41,13 +41,20 @@ func TestPruneFieldsOfEncryptedObjects(t *testing.T) {
 			svm.wantCode(t, 3)
 			svm.wantError(t, "cannot be seen", "--allow-pruning", "nothing was written")
 			p.oddWantUnwritten(t, widgetDir, before)
-			// A patch writes the one whose version and fields are seen, and the other keeps the verdict from Complete.
-			half := p.svmctl(t, "migrate", widgetCRD, "--yes", "-o", "json")
+			// A patch would write both as well: nobody can see that the encrypted one is at its version already.
+			p.svmctl(t, "migrate", widgetCRD, "--yes").wantCode(t, 3)
+			p.oddWantUnwritten(t, widgetDir, before)
+			half := p.svmctl(t, "migrate", widgetCRD, "--yes", "--allow-pruning", "-o", "json")
 			half.wantCode(t, 4)
-			if report := half.oddMigration(t); verdict(report.Verdict) != "Indeterminate" || report.Outcomes.Rewritten != 1 {
-				t.Errorf("verdict %s, outcomes %+v", verdict(report.Verdict), report.Outcomes)
+			if report := half.oddMigration(t); verdict(report.Verdict) != "Indeterminate" || report.Outcomes.Rewritten != 2 || report.Outcomes.AlreadyCurrent != 0 {
+				t.Errorf("verdict %s, outcomes %+v, want both rewritten and nothing claimed", verdict(report.Verdict), report.Outcomes)
 			}
-			p.oddWantUnwritten(t, string(before[0].Key), before[:1])
+			// The second time the apiserver finds nothing to write, which is no failure, and no proof either.
+			again := p.svmctl(t, "migrate", widgetCRD, "--yes", "--allow-pruning", "-o", "json")
+			again.wantCode(t, 4)
+			if report := again.oddMigration(t); verdict(report.Verdict) != "Indeterminate" || report.Outcomes.AlreadyCurrent != 2 || len(report.Failures) != 0 {
+				t.Errorf("verdict %s, outcomes %+v, failures %+v", verdict(report.Verdict), report.Outcomes, report.Failures)
+			}
 
 			p.rotate(t, encryptionOf(of, "aescbc:key2", "aescbc:key1", "identity"))
 			before = p.raw(t, widgetDir)

@@ -109,6 +109,23 @@ func TestMigrateAnotherClustersEtcd(t *testing.T) {
 			mine.wantNoMigrations(t)
 		})
 	}
+	other.svmctl(t, "migrate", "secrets", "--to", "aescbc:key2", "--yes").wantCode(t, 0)
+	// That nothing is stale in one cluster says nothing about another.
+	for name, args := range map[string][]string{
+		"nothing to write":                 {"migrate", "secrets", "--to", "aescbc:key2", "--yes"},
+		"nothing to write, for controller": {"migrate", "secrets", "--to", "aescbc:key2", "--yes", "--backend", "svm"},
+		"every version":                    {"migrate", "--all-stale-versions", "--yes"},
+		"audit of versions":                {"audit", "--expect-storage-versions"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := other.svmctl(t, append(args, "--kubeconfig", mine.variable("KUBECONFIG"))...)
+			result.wantCode(t, 1)
+			result.wantError(t, "etcd", "same control plane")
+			if result.stdout != "" {
+				t.Errorf("a report of another cluster's etcd\n%s", result)
+			}
+		})
+	}
 }
 
 // advance moves etcd's revision on and leaves nothing behind.

@@ -124,9 +124,9 @@ func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, roots []
 	if err != nil {
 		return err
 	}
-	switch expect.SameStore(ctx, cfg, roots, func(ctx context.Context, k string) (int64, bool, error) {
+	switch expect.SameStore(ctx, cfg, roots, func(ctx context.Context, k string) ([]byte, int64, bool, error) {
 		kv, found, err := store.Look(ctx, k)
-		return kv.ModRevision, found, err
+		return kv.Value, kv.ModRevision, found, err
 	}) {
 	case expect.Same:
 		return nil

@@ -32,7 +32,10 @@ func (m *migration) relate(ctx context.Context) error {
 			return ErrForeignEtcd
 		}
 	}
-	switch expect.SameStore(ctx, m.Config, roots, m.modRevision) {
+	switch expect.SameStore(ctx, m.Config, roots, func(ctx context.Context, k string) ([]byte, int64, bool, error) {
+		kv, found, err := m.Store.Look(ctx, k)
+		return kv.Value, kv.ModRevision, found, err
+	}) {
 	case expect.Same:
 		m.related = true
 		return nil
