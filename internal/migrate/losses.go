@@ -28,8 +28,11 @@ type loss struct {
 
 // settleLosses tells of each object that might lose fields whether it was written.
 func (m *migration) settleLosses(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
-	defer cancel()
+	if ctx.Err() != nil {
+		later, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
+		defer cancel()
+		ctx = later
+	}
 	for l, err := range m.losses.All() {
 		if err != nil {
 			return err
