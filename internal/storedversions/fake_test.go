@@ -45,6 +45,8 @@ type cluster struct {
 	onGet   func(n int) (code int)                                    // the n-th read of one definition; 0: go on
 	gets    int
 
+	others []string // plurals of further definitions, which have no hooks
+
 	pins  int
 	onPin func(n int) // before the n-th scan pins its revision, from 1
 }
@@ -67,7 +69,9 @@ func clusterIn(t *testing.T, server *etcdtest.Server, root string) *cluster {
 	return c
 }
 
-func (c *cluster) key() string {
+func (c *cluster) key() string { return c.keyOf(name) }
+
+func (c *cluster) keyOf(name string) string {
 	return c.root + "/apiextensions.k8s.io/customresourcedefinitions/" + name
 }
 
@@ -167,12 +171,12 @@ func (c *cluster) read() (revision int64, d document) {
 }
 
 // apply does what the patch asks for, if its precondition holds, and gives the code to answer with.
-func (c *cluster) apply(body []byte) int {
+func (c *cluster) apply(key string, body []byte) int {
 	var patch document
 	if err := json.Unmarshal(body, &patch); err != nil {
 		return http.StatusBadRequest
 	}
-	resp, err := c.etcd.Client.Get(context.Background(), c.key())
+	resp, err := c.etcd.Client.Get(context.Background(), key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return http.StatusNotFound
 	}
@@ -183,8 +187,8 @@ func (c *cluster) apply(body []byte) int {
 	}
 	object["status"].(map[string]any)["storedVersions"] = patch.Status.StoredVersions
 	text, _ := json.Marshal(object)
-	done, err := c.etcd.Client.Txn(context.Background()).If(clientv3.Compare(clientv3.ModRevision(c.key()), "=", at)).
-		Then(clientv3.OpPut(c.key(), string(text))).Commit()
+	done, err := c.etcd.Client.Txn(context.Background()).If(clientv3.Compare(clientv3.ModRevision(key), "=", at)).
+		Then(clientv3.OpPut(key, string(text))).Commit()
 	switch {
 	case err != nil:
 		return http.StatusInternalServerError
@@ -201,7 +205,12 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.mu.Unlock()
 	switch {
 	case r.Method == http.MethodGet && r.URL.Path == base:
-		fmt.Fprintf(w, `{"kind":"CustomResourceDefinitionList","items":[%s]}`, c.show())
+		items := []string{c.show(c.key())}
+		for _, plural := range c.others {
+			items = append(items, c.show(c.keyOf(plural+"."+group)))
+		}
+		items = slices.DeleteFunc(items, func(s string) bool { return s == "" })
+		fmt.Fprintf(w, `{"kind":"CustomResourceDefinitionList","items":[%s]}`, strings.Join(items, ","))
 	case r.Method == http.MethodGet && r.URL.Path == base+"/"+name:
 		c.gets++
 		if c.onGet != nil {
@@ -210,7 +219,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		if text := c.show(); text != "" {
+		if text := c.show(c.key()); text != "" {
 			io.WriteString(w, text)
 			return
 		}
@@ -218,7 +227,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPatch && r.URL.Path == base+"/"+name+"/status":
 		body, _ := io.ReadAll(r.Body)
 		c.patches++
-		apply := func() int { return c.apply(body) }
+		apply := func() int { return c.apply(c.key(), body) }
 		if c.onPatch != nil && c.onPatch(c.patches, w, apply) {
 			return
 		}
@@ -226,15 +235,22 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer(w, code)
 			return
 		}
-		io.WriteString(w, c.show())
+		io.WriteString(w, c.show(c.key()))
+	case slices.Contains(c.others, strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, base+"/"), "/status"), "."+group)):
+		key := c.keyOf(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, base+"/"), "/status"))
+		if r.Method == http.MethodPatch {
+			body, _ := io.ReadAll(r.Body)
+			c.apply(key, body)
+		}
+		io.WriteString(w, c.show(key))
 	default:
 		c.t.Errorf("the apiserver was asked for %s %s", r.Method, r.URL.Path)
 	}
 }
 
 // show is the definition as the API gives it, empty if there is none.
-func (c *cluster) show() string {
-	resp, err := c.etcd.Client.Get(context.Background(), c.key())
+func (c *cluster) show(key string) string {
+	resp, err := c.etcd.Client.Get(context.Background(), key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return ""
 	}

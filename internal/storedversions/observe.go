@@ -40,7 +40,7 @@ func observe(ctx context.Context, req Request, name string, before func(context.
 		if before != nil {
 			before(ctx, o.d)
 		}
-		if o.seen, err = look(ctx, req, []*crd.Definition{o.d}, false); err != nil {
+		if o.seen, err = look(ctx, req, []*crd.Definition{o.d}, nil, false); err != nil {
 			return observation{}, err
 		}
 		o.blocked, err = o.find(ctx, req.Store)
@@ -71,6 +71,18 @@ func (o *observation) row() Row {
 	if o.blocked != "" {
 		row.State, row.Reason = Blocked, o.blocked
 	}
+	return row
+}
+
+// rowWith is the row as it is once versions that etcd holds have been put back into storedVersions.
+func (o *observation) rowWith(versions []string) Row {
+	if o.blocked != "" || len(versions) == 0 {
+		return o.row()
+	}
+	after := *o.d
+	after.StoredVersions, _ = with(o.d, versions)
+	row := o.seen.row(&after, o.root)
+	row.StoredVersions = orEmpty(o.d.StoredVersions)
 	return row
 }
 

@@ -34,13 +34,20 @@ func (r *Report) prove(ctx context.Context, req PruneRequest, row Row, d, writte
 		return doubt("etcd could not be read again after the write: " + o.blocked)
 	}
 	r.describe(o.seen)
-	after, h := o.row(), o.holding()
+	h := o.holding()
+	back := unnamed(o.d, h)
+	for _, v := range row.Dropped {
+		if h.stored[v] > 0 && !slices.Contains(back, v) {
+			back = append(back, v)
+		}
+	}
+	after := o.rowWith(back)
 	after.FromRevision, after.ToRevision, after.Dropped = row.FromRevision, o.seen.Pin.Revision, row.Dropped
 	row = after
 	switch {
 	case o.seen.Shortfall != nil || h.unknown > 0:
 		return doubt(after.Reason)
-	case row.State == Clean && o.d.Storage() == d.Storage():
+	case row.State == Clean && len(back) == 0 && o.d.Storage() == d.Storage():
 		again := req.Agreement(ctx, o.d)
 		r.APIServers = worst(r.APIServers, again)
 		if why := disagreement(again, o.d); why != "" && !req.Force {
@@ -57,12 +64,6 @@ func (r *Report) prove(ctx context.Context, req PruneRequest, row Row, d, writte
 		}
 	case row.State == Prunable:
 		row.Reason = "the CustomResourceDefinition was changed meanwhile: storedVersions names " + strings.Join(droppable(o.d), ", ") + " again"
-	}
-	back := unnamed(o.d, h)
-	for _, v := range row.Dropped {
-		if h.stored[v] > 0 && !slices.Contains(back, v) {
-			back = append(back, v)
-		}
 	}
 	return r.putBack(ctx, req, refused(row, row.Reason), d, back)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/apiservers"
@@ -20,50 +22,102 @@ type PruneRequest struct {
 	Settle time.Duration
 	// Waiting is told about such a wait; it may be nil.
 	Waiting func(time.Duration)
+	// Pruning is told ahead of each definition that a survey has shown to be prunable, the n-th of so many; it may be nil.
+	Pruning func(name string, n, of int)
 	// Agreement asks every apiserver at which version it stores the objects of a definition, as AskAPIServers does.
 	Agreement func(context.Context, *crd.Definition) apiservers.Agreement
 }
 
-// Prune takes out of status.storedVersions what etcd does not hold. For each definition it asks every apiserver at which
-// version it writes, scans, writes with the resourceVersion of the definition as the precondition, and scans again: a
-// version found then, or that could not be ruled out then, is put back. Refusals are rows of the report; an error means that
-// nothing was written and no report could be made. After an interruption nothing stays trimmed that was not scanned again.
+// Prune takes out of status.storedVersions what etcd does not hold. Of several definitions a survey finds those that can be
+// trimmed. For each of them it asks every apiserver at which version it writes, scans, writes with the resourceVersion of the
+// definition as the precondition, and scans again: a version found then, or that could not be ruled out then, is put back.
+// Refusals are rows of the report; an error means that nothing was written and no report could be made. After an interruption
+// nothing stays trimmed that was not scanned again.
 func Prune(ctx context.Context, req PruneRequest) (*Report, error) {
 	report := newReport(req.Request)
-	report.DryRun = req.DryRun
-	found, err := definitions(ctx, req.Request)
+	report.DryRun, report.agreed = req.DryRun, make(map[string]accord)
+	l, err := list(ctx, req.Request)
 	if err != nil {
 		return nil, err
 	}
-	if err := report.convene(ctx, req, found); err != nil {
+	if req.roots, err = findRoots(ctx, req.Store); err != nil {
 		return nil, err
 	}
+	if len(l.found) == 1 && len(l.strange) == 0 {
+		row, err := report.prune(ctx, req, l.found[0].Name, nil)
+		switch {
+		case errors.Is(err, crd.ErrNotFound):
+			row = refused(emptyRow(l.found[0].Name), "the CustomResourceDefinition was deleted meanwhile")
+		case err != nil:
+			return nil, err
+		}
+		report.CRDs = append(report.CRDs, row)
+	} else if err := report.pruneSeveral(ctx, req, l); err != nil {
+		return nil, err
+	}
+	report.FinishedAt = req.Now().UTC()
+	return report, nil
+}
+
+func (f finding) prunable() bool { return f.o != nil && f.row.State == Prunable }
+
+// pruneSeveral surveys the definitions and does those of which there is something to write. An error after the first write stops
+// it there, and the rows that follow say so.
+func (r *Report) pruneSeveral(ctx context.Context, req PruneRequest, l listing) error {
+	seen, findings, err := survey(ctx, req.Request, l, false)
+	if err != nil {
+		return err
+	}
+	r.describe(seen)
+	if err := r.orphans(ctx, req.Request, l, seen, findings); err != nil {
+		return err
+	}
+	for i := range r.CRDs {
+		r.CRDs[i].Refused = true
+	}
+	if err := r.convene(ctx, req, findings); err != nil {
+		return err
+	}
+	due, n := 0, 0
+	for _, f := range findings {
+		if f.prunable() {
+			due++
+		}
+	}
 	var stopped error
-	for _, d := range found {
-		row := emptyRow(d.Name)
-		if stopped == nil {
-			done, err := report.prune(ctx, req, d.Name)
+	for _, f := range findings {
+		row, settled := refused(f.row, f.row.Reason), true
+		if f.o != nil {
+			row, settled = r.settled(ctx, req, f.o, stopped == nil)
+		}
+		switch {
+		case settled:
+		case stopped != nil:
+			row = refused(row, "not pruned: "+stopped.Error())
+		default:
+			if n++; req.Pruning != nil {
+				req.Pruning(row.Name, n, due)
+			}
+			done, err := r.prune(ctx, req, row.Name, f.o)
 			switch {
 			case err == nil:
 				row = done
 			case errors.Is(err, crd.ErrNotFound):
-				row = refused(row, "the CustomResourceDefinition was deleted meanwhile")
-			case len(report.CRDs) == 0:
-				return nil, err
+				row = refused(emptyRow(row.Name), "the CustomResourceDefinition was deleted meanwhile")
 			case errors.Is(err, ErrForeignEtcd):
-				row = refused(row, err.Error())
+				row = refused(emptyRow(row.Name), err.Error())
+			case !r.wrote:
+				return err
 			default:
 				stopped = err
-				report.Warnings = append(report.Warnings, fmt.Sprintf("stopped at %s: %v", d.Name, err))
+				r.Warnings = append(r.Warnings, fmt.Sprintf("stopped at %s: %v", row.Name, err))
+				row = refused(row, "not pruned: "+err.Error())
 			}
 		}
-		if stopped != nil {
-			row = refused(row, "not looked at: "+stopped.Error())
-		}
-		report.CRDs = append(report.CRDs, row)
+		r.CRDs = append(r.CRDs, row)
 	}
-	report.FinishedAt = req.Now().UTC()
-	return report, nil
+	slices.SortFunc(r.CRDs, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
+	return nil
 }
 
 func refused(row Row, why string) Row {
@@ -71,88 +125,66 @@ func refused(row Row, why string) Row {
 	return row
 }
 
-// longAgo is how long a definition has not changed when no request can be left that began before: much longer than any takes,
-// and than an apiserver takes to see a change.
-const longAgo = 5 * time.Minute
-
-// accord is when every apiserver was first seen to agree on a definition.
-type accord struct {
-	generation int64
-	since      time.Time
-}
-
-// convene asks about each definition that may be trimmed, so that there is one wait for all of them.
-func (r *Report) convene(ctx context.Context, req PruneRequest, definitions []*crd.Definition) error {
-	r.agreed = make(map[string]accord)
-	if req.DryRun || len(definitions) < 2 {
-		return nil
+// settled gives the row of a definition of which nothing can be taken out, and tells whether that is so. With restore, versions
+// that somebody took out while etcd holds them are put back, unless ctx is done.
+func (r *Report) settled(ctx context.Context, req PruneRequest, o *observation, restore bool) (Row, bool) {
+	row := o.row()
+	if o.blocked != "" {
+		return refused(row, row.Reason), true
 	}
-	for _, d := range definitions {
-		if len(droppable(d)) > 0 && d.UnchangedFor < longAgo {
-			r.note(d, req.Agreement(ctx, d), req.Force)
-		}
-	}
-	return ctx.Err()
-}
-
-// note remembers since when a definition is agreed on.
-func (r *Report) note(d *crd.Definition, a apiservers.Agreement, force bool) {
-	known, ok := r.agreed[d.Name]
-	if disagreement(a, d) != "" && !force {
-		delete(r.agreed, d.Name)
-	} else if !ok || known.generation != d.Generation {
-		r.agreed[d.Name] = accord{generation: d.Generation, since: time.Now()}
-	}
-}
-
-// unsettled is how long to wait before d can be trimmed.
-func (r *Report) unsettled(d *crd.Definition, settle time.Duration) time.Duration {
-	known, ok := r.agreed[d.Name]
+	missing := unnamed(o.d, o.holding())
 	switch {
-	case d.UnchangedFor >= longAgo:
-		return 0
-	case !ok || known.generation != d.Generation:
-		return settle
+	case len(missing) > 0 && restore && !req.DryRun && !o.d.Terminating && ctx.Err() == nil:
+		row = o.rowWith(missing)
+		return r.putBack(ctx, req, refused(row, row.Reason), o.d, missing), true
+	case row.State == NeedsMigration, row.State == Blocked:
+		return refused(row, row.Reason), true
+	case row.State == Clean:
+		row.ToRevision = row.FromRevision
+		return row, true
 	}
-	return settle - time.Since(known.since)
+	return row, false
 }
 
-// prune does one definition.
-func (r *Report) prune(ctx context.Context, req PruneRequest, name string) (Row, error) {
+// prune does one definition. What a survey saw of it is enough for a dry run; it may be nil.
+func (r *Report) prune(ctx context.Context, req PruneRequest, name string, surveyed *observation) (Row, error) {
 	for attempt := 1; ; attempt++ {
-		var agreement apiservers.Agreement
-		o, err := observe(ctx, req.Request, name, func(ctx context.Context, d *crd.Definition) {
-			agreement = req.Agreement(ctx, d)
-			r.note(d, agreement, req.Force)
-		})
+		var agreement *apiservers.Agreement
+		ask := func(ctx context.Context, d *crd.Definition) {
+			if agreement = nil; len(droppable(d)) == 0 {
+				return // whatever they write, there is nothing to take out
+			}
+			answer := req.Agreement(ctx, d)
+			agreement = &answer
+			r.note(d, answer, req.Force)
+		}
+		var o observation
+		var err error
+		if req.DryRun && surveyed != nil {
+			o = *surveyed
+			ask(ctx, o.d)
+		} else if o, err = observe(ctx, req.Request, name, ask); err == nil {
+			r.describe(o.seen)
+		}
 		if err == nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return Row{}, err
 		}
-		d, row := o.d, o.row()
-		r.APIServers = worst(r.APIServers, agreement)
-		r.describe(o.seen)
-		if o.blocked != "" {
-			return refused(row, row.Reason), nil
+		if agreement != nil {
+			r.APIServers = worst(r.APIServers, *agreement)
 		}
-		// Somebody trimmed what etcd holds.
-		if missing := unnamed(d, o.holding()); len(missing) > 0 && !req.DryRun && !d.Terminating {
-			return r.putBack(ctx, req, refused(row, row.Reason), d, missing), nil
+		row, settled := r.settled(ctx, req, &o, true)
+		if settled {
+			return row, nil
 		}
-		if row.State == NeedsMigration || row.State == Blocked {
-			return refused(row, row.Reason), nil
-		}
-		if why := disagreement(agreement, d); why != "" {
+		d := o.d
+		if why := disagreement(*agreement, d); why != "" {
 			if !req.Force {
 				return refused(row, why), nil
 			}
 			r.Warnings = append(r.Warnings, name+": went on by force: "+why)
-		}
-		if row.State == Clean {
-			row.ToRevision = row.FromRevision
-			return row, nil
 		}
 		row.Dropped = droppable(d)
 		if req.DryRun {
@@ -170,6 +202,7 @@ func (r *Report) prune(ctx context.Context, req PruneRequest, name string) (Row,
 			}
 			continue
 		}
+		r.wrote = true
 		written, err := req.Definitions.SetStoredVersions(ctx, d, []string{d.Storage()})
 		switch {
 		case err == nil:

@@ -196,7 +196,9 @@ func TestBuiltinNameIsBlocked(t *testing.T) {
 	c := newCluster(t)
 	at := c.etcd.Put(t, "/registry/apiextensions.k8s.io/customresourcedefinitions/"+o.d.Name, "{}")
 	o.d.ResourceVersion = itoa(at)
-	seen, err := look(t.Context(), c.request(), []*crd.Definition{o.d}, true)
+	req := c.request()
+	req.roots = []string{"/registry"}
+	seen, err := look(t.Context(), req, []*crd.Definition{o.d}, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ const (
 func (r *Report) putBack(ctx context.Context, req PruneRequest, row Row, d *crd.Definition, versions []string) Row {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
+	r.wrote = true
 	now, err := putBack(ctx, req.Definitions, d.Name, d.UID, versions)
 	var lacking []string
 	for _, v := range versions {
@@ -67,22 +68,8 @@ func putBack(ctx context.Context, client *crd.Client, name, uid string, versions
 		if uid != "" && d.UID != uid {
 			return nil, fmt.Errorf("the CustomResourceDefinition of that name is another one: %w", crd.ErrNotFound)
 		}
-		want, gone = slices.Clone(d.StoredVersions), nil
-		for _, v := range versions {
-			if slices.Contains(want, v) {
-				continue
-			}
-			if _, known := d.Version(v); known {
-				want = append(want, v)
-			} else {
-				gone = append(gone, v)
-			}
-		}
-		if len(want) == len(d.StoredVersions) {
+		if want, gone = with(d, versions); len(want) == len(d.StoredVersions) {
 			return nil, nil
-		}
-		if storage := d.Storage(); storage != "" && !slices.Contains(want, storage) {
-			want = append(want, storage)
 		}
 		return want, nil
 	})
@@ -90,6 +77,25 @@ func putBack(ctx context.Context, client *crd.Client, name, uid string, versions
 		err = fmt.Errorf("spec.versions of CustomResourceDefinition %s no longer has %s", name, strings.Join(gone, ", "))
 	}
 	return d, err
+}
+
+// with is storedVersions of d with versions besides, and the storage version with them. Gone are those that spec.versions lacks.
+func with(d *crd.Definition, versions []string) (want, gone []string) {
+	want = slices.Clone(d.StoredVersions)
+	for _, v := range versions {
+		if slices.Contains(want, v) {
+			continue
+		}
+		if _, known := d.Version(v); known {
+			want = append(want, v)
+		} else {
+			gone = append(gone, v)
+		}
+	}
+	if storage := d.Storage(); len(want) > len(d.StoredVersions) && storage != "" && !slices.Contains(want, storage) {
+		want = append(want, storage)
+	}
+	return want, gone
 }
 
 // fence makes sure that no write to d is done any more whose precondition is d's resourceVersion, by moving that on unless it

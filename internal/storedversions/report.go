@@ -35,6 +35,7 @@ type Report struct {
 	FinishedAt time.Time             `json:"finishedAt"`
 
 	agreed map[string]accord // by name of the definition
+	wrote  bool              // something was written, or may have been
 }
 
 // Row is one CustomResourceDefinition, or a resource whose definition is gone.
@@ -49,10 +50,11 @@ type Row struct {
 	Unknown        int64            `json:"unknown"`        // objects whose version cannot be seen
 	ManagedFields  ManagedFields    `json:"managedFields"`
 	FromRevision   int64            `json:"fromRevision"` // of etcd, that the row speaks of
-	ToRevision     int64            `json:"toRevision"`   // prune: of the scan after the write; 0 when there was none
+	ToRevision     int64            `json:"toRevision"`   // prune: of the scan after the write, fromRevision when there was nothing to trim; 0 when it was refused
 	Dropped        []string         `json:"dropped"`      // prune: taken out of storedVersions; with a dry run, to be taken out
 	PutBack        []string         `json:"putBack"`      // prune: found in etcd after all and written into storedVersions again
 	Refused        bool             `json:"refused"`      // prune: not trimmed, or put back
+	Dir            string           `json:"-"`            // of its objects in etcd, without a trailing slash; empty: not known
 }
 
 // ManagedFields counts the objects in which managedFields still names a version that the definition no longer has. It is no

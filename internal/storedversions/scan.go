@@ -103,17 +103,20 @@ type sight struct {
 	scope audit.Scope
 }
 
-// look scans the directories of the definitions, or with all everything under the storage roots.
-func look(ctx context.Context, req Request, definitions []*crd.Definition, all bool) (*sight, error) {
-	c := newCounter(definitions)
-	roots, err := etcdscan.Roots(ctx, req.Store, 0)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(roots) == 0:
-		return nil, audit.ErrNoRoot
+// findRoots looks for the storage roots. There being none is audit.ErrNoRoot.
+func findRoots(ctx context.Context, store Store) ([]string, error) {
+	roots, err := etcdscan.Roots(ctx, store, 0)
+	if err == nil && len(roots) == 0 {
+		err = audit.ErrNoRoot
 	}
-	prefixes := slices.Clone(req.Prefixes)
+	return roots, err
+}
+
+// look scans the directories of the definitions, and of resources that no definition declares, or with all everything under the
+// storage roots.
+func look(ctx context.Context, req Request, definitions []*crd.Definition, strange []verify.Resource, all bool) (*sight, error) {
+	c := newCounter(definitions)
+	prefixes, roots := slices.Clone(req.Prefixes), req.roots
 	if len(prefixes) == 0 {
 		for _, root := range roots {
 			if all {
@@ -122,6 +125,9 @@ func look(ctx context.Context, req Request, definitions []*crd.Definition, all b
 			}
 			for _, d := range definitions {
 				prefixes = append(prefixes, root+"/"+key.DirIn(root, d.Group, d.Plural))
+			}
+			for _, r := range strange {
+				prefixes = append(prefixes, root+"/"+key.DirIn(root, r.Group, r.Name))
 			}
 		}
 	}
@@ -145,6 +151,9 @@ func (s *sight) row(d *crd.Definition, root string) Row {
 	row.State, row.Reason = judge(d, h, s.Shortfall)
 	row.StorageVersion, row.Served, row.StoredVersions = d.Storage(), orEmpty(d.Served()), orEmpty(d.StoredVersions)
 	row.Stored, row.Unknown, row.FromRevision = h.stored, h.unknown, s.Pin.Revision
+	if root != "" {
+		row.Dir = root + "/" + d.Group + "/" + d.Plural
+	}
 	row.ManagedFields = ManagedFields{Objects: h.managed, Versions: orEmpty(slices.Sorted(maps.Keys(h.names)))}
 	return row
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,23 +47,54 @@ type Request struct {
 	Version  string
 	Now      func() time.Time
 	Progress *etcdscan.Progress
+
+	roots []string // the storage roots in etcd, which are looked for once
 }
 
 // Survey compares every definition that was asked for with what etcd holds. An error means that no report could be made.
 func Survey(ctx context.Context, req Request) (*Report, error) {
 	report := newReport(req)
-	definitions, err := definitions(ctx, req)
+	l, err := list(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := look(ctx, req, definitions, len(req.Names) == 0)
-	if err != nil {
+	if req.roots, err = findRoots(ctx, req.Store); err != nil {
 		return nil, err
+	}
+	seen, findings, err := survey(ctx, req, l, len(req.Names) == 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(req.Prefixes) > 0 && seen.Tally.Objects() == 0 && seen.Shortfall == nil:
+		return nil, audit.ErrNothingFound
 	}
 	report.describe(seen)
-	var home []string
+	for _, f := range findings {
+		report.CRDs = append(report.CRDs, f.row)
+	}
+	if err := report.orphans(ctx, req, l, seen, findings); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(report.CRDs, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
+	report.FinishedAt = req.Now().UTC()
+	return report, nil
+}
+
+// finding is what a survey found of one definition.
+type finding struct {
+	row Row
+	o   *observation // nil where the definition is gone or not in this etcd; row.Reason says so
+}
+
+// survey looks at the definitions with one scan: of their directories, or with all of everything. The findings are in their order.
+func survey(ctx context.Context, req Request, l listing, all bool) (*sight, []finding, error) {
+	seen, err := look(ctx, req, l.found, l.strange, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	var findings []finding
 	foreign := 0
-	for _, d := range definitions {
+	for _, d := range l.found {
 		o := observation{d: d, seen: seen}
 		switch o.blocked, err = o.find(ctx, req.Store); {
 		case err == nil && o.current:
@@ -72,28 +102,24 @@ func Survey(ctx context.Context, req Request) (*Report, error) {
 			// It was changed, deleted, or created anew since it was listed, or this is another etcd.
 			o, err = again(ctx, req, d, err)
 		}
-		row := emptyRow(d.Name)
+		f := finding{row: emptyRow(d.Name)}
 		switch {
 		case errors.Is(err, ErrForeignEtcd):
 			foreign++
-			row.Reason = err.Error()
+			f.row.Reason = err.Error()
 		case errors.Is(err, crd.ErrNotFound):
-			row.Reason = "the CustomResourceDefinition was deleted meanwhile"
+			f.row.Reason = "the CustomResourceDefinition was deleted meanwhile"
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		default:
-			row = o.row()
-			home = append(home, o.root)
+			f.row, f.o = o.row(), &o
 		}
-		report.CRDs = append(report.CRDs, row)
+		findings = append(findings, f)
 	}
-	if foreign > 0 && foreign == len(definitions) {
-		return nil, ErrForeignEtcd
+	if foreign > 0 && foreign == len(l.found) {
+		return nil, nil, ErrForeignEtcd
 	}
-	report.orphans(ctx, req, seen, home)
-	slices.SortFunc(report.CRDs, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
-	report.FinishedAt = req.Now().UTC()
-	return report, nil
+	return seen, findings, nil
 }
 
 // again looks once more at a definition that etcd does not hold as it was listed. One that the apiserver still shows so is
@@ -123,76 +149,5 @@ func (r *Report) describe(seen *sight) {
 	r.Source.Revision, r.Scope = seen.Pin.Revision, seen.scope
 	if seen.Pin.ClusterID != 0 {
 		r.Source.ClusterID = strconv.FormatUint(seen.Pin.ClusterID, 16)
-	}
-}
-
-// definitions are those of the names, or all, without their schemas.
-func definitions(ctx context.Context, req Request) ([]*crd.Definition, error) {
-	var all, named []*crd.Definition
-	for d, err := range req.Definitions.All(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d.WithoutSchema())
-	}
-	if len(req.Names) == 0 {
-		return all, nil
-	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(req.Names))) {
-		i := slices.IndexFunc(all, func(d *crd.Definition) bool { return d.Name == name })
-		if i < 0 {
-			return nil, unknown(name, all)
-		}
-		named = append(named, all[i])
-	}
-	return named, nil
-}
-
-func unknown(name string, all []*crd.Definition) error {
-	e := &UnknownError{Name: name}
-	for _, d := range all {
-		near := strings.HasPrefix(d.Name, name) || strings.HasPrefix(name, d.Plural) || strings.EqualFold(d.Kind, name)
-		if near && len(e.Near) < 5 {
-			e.Near = append(e.Near, d.Name)
-		}
-	}
-	return e
-}
-
-// orphans adds the resources whose definition is gone while their objects remain. Home are the storage roots of this
-// apiserver, as far as they are known: what lies under another root is another's.
-func (r *Report) orphans(ctx context.Context, req Request, seen *sight, home []string) {
-	if len(req.Names) > 0 {
-		return
-	}
-	var served map[verify.Resource]bool
-	whole, asked := false, false
-	strange := map[string]bool{}
-	for at, h := range seen.holdings {
-		resource := at.resource
-		if len(home) > 0 && !slices.Contains(home, at.root) {
-			strange[at.root] = true
-			continue
-		}
-		if seen.definitions[resource] != nil {
-			continue
-		}
-		if !asked {
-			served, whole = req.Served(ctx)
-			asked = true
-		}
-		if served[resource] {
-			continue // by an aggregated apiserver that shares the etcd
-		}
-		reason := "no CustomResourceDefinition declares it: its objects remain in etcd, and no API serves them"
-		if !whole {
-			reason = "no CustomResourceDefinition declares it; whether another API serves it could not be told"
-		}
-		row := emptyRow(resource.String())
-		row.Reason, row.Stored, row.Unknown, row.FromRevision = reason, h.stored, h.unknown, seen.Pin.Revision
-		r.CRDs = append(r.CRDs, row)
-	}
-	for _, root := range slices.Sorted(maps.Keys(strange)) {
-		r.Warnings = append(r.Warnings, "custom resources under "+root+" are left out: no CustomResourceDefinition of this apiserver lies there")
 	}
 }
