@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -141,44 +142,77 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 		req.Agreement = storedversions.AskAPIServers(cfg, addresses)
 		if p.errTerminal {
 			req.Waiting = func(d time.Duration) {
-				fmt.Fprintf(p.err, "waiting %s for writes that may be under way\n", d.Round(time.Second))
+				fmt.Fprintf(p.err, "%swaiting %s for writes that may be under way\n", clearLine, d.Round(time.Second))
+			}
+			req.Pruning = func(name string, n, of int) {
+				fmt.Fprintf(p.err, "%spruning %s (%d of %d)\n", clearLine, render.Inert(name), n, of)
 			}
 		}
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
 		result, err := storedversions.Prune(cmd.Context(), req)
 		stopProgress()
-		if err != nil {
-			return unknownName(err)
+		if err == nil {
+			if err := render.CRDs(p.out, result, opts); err != nil {
+				return fmt.Errorf("writing the report: %w", err)
+			}
+			if result.Refused() {
+				err = pruneRefusal(result)
+			}
 		}
-		if err := render.CRDs(p.out, result, opts); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
+		if err != nil && cmd.Context().Err() != nil {
+			return pruneInterrupted(result)
 		}
-		if result.Refused() {
-			return pruneRefusal(result)
-		}
-		return nil
+		return unknownName(err)
 	}
 	return cmd
 }
 
-// pruneRefusal names the first definition that was refused, and the next step.
+// clearLine takes a progress bar out of the way of a line.
+const clearLine = "\r\x1b[K"
+
+// pruneRefusal names the first definition that was refused, how many more there are, and the next step.
 func pruneRefusal(r *storedversions.Report) error {
+	var refused []storedversions.Row
 	for _, row := range r.CRDs {
-		if !row.Refused {
-			continue
+		if row.Refused {
+			refused = append(refused, row)
 		}
-		hint := "svmctl crds " + row.Name + " shows where it stands"
-		switch row.State {
-		case storedversions.NeedsMigration:
-			hint = "svmctl migrate " + row.Name
-		case storedversions.Prunable:
-			if a := r.APIServers; a != nil && (a.Agree == nil || !*a.Agree) {
-				hint = "--apiserver names apiservers that were not found, docs/rbac.md lists the rights to ask them, and --force goes on without"
+	}
+	row, more := refused[0], ""
+	if len(refused) > 1 {
+		more = fmt.Sprintf(" … and %d more", len(refused)-1)
+	}
+	hint := "svmctl crds " + row.Name + " shows where it stands"
+	switch row.State {
+	case storedversions.NeedsMigration:
+		hint = "svmctl migrate " + row.Name
+	case storedversions.Blocked:
+		prefix := ""
+		if row.Dir != "" {
+			prefix = " --prefix " + row.Dir
+		}
+		hint = "svmctl audit --expect-storage-versions" + prefix + " names each object"
+	case storedversions.Prunable:
+		if a := r.APIServers; a != nil && (a.Agree == nil || !*a.Agree) {
+			hint = "--apiserver names apiservers that were not found, docs/rbac.md lists the rights to ask them, and --force goes on without"
+		}
+	}
+	return &exitError{code: exitIncomplete, err: fmt.Errorf("%s is not pruned: %s%s", row.Name, row.Reason, more), hints: []string{hint}}
+}
+
+// pruneInterrupted says what is left after an interruption; the report is nil when nothing had been written.
+func pruneInterrupted(r *storedversions.Report) error {
+	e := &exitError{code: exitInterrupted, err: errors.New("interrupted")}
+	if r != nil {
+		for _, row := range r.CRDs {
+			lost := slices.ContainsFunc(row.Dropped, func(v string) bool { return !slices.Contains(row.StoredVersions, v) })
+			if row.Refused && lost {
+				return e // it could not be put back, and the report says what to do
 			}
 		}
-		return &exitError{code: exitIncomplete, err: fmt.Errorf("%s is not pruned: %s", row.Name, row.Reason), hints: []string{hint}}
 	}
-	return nil
+	e.hints = []string{"the same command goes on; storedVersions names all that was not proven"}
+	return e
 }
 
 // unknownName makes a name that no definition has wrong usage.

@@ -137,7 +137,30 @@ func crdSummary(r *storedversions.Report, palette Palette) string {
 	if r.DryRun {
 		out.WriteString("Dry run: nothing was written.\n")
 	}
+	out.WriteString(crdNext(r))
 	return out.String()
+}
+
+// crdNext names the commands for what was found. What prune refused has its hint, and a dry run is one already.
+func crdNext(r *storedversions.Report) string {
+	var steps []string
+	for _, of := range []struct {
+		state   storedversions.State
+		command string
+	}{{storedversions.NeedsMigration, "svmctl migrate "}, {storedversions.Prunable, "svmctl crds prune "}} {
+		rows := slices.DeleteFunc(slices.Clone(r.CRDs), func(row storedversions.Row) bool { return row.State != of.state || row.Refused })
+		switch {
+		case r.DryRun || len(rows) == 0:
+		case len(rows) == 1:
+			steps = append(steps, of.command+visible(rows[0].Name))
+		default:
+			steps = append(steps, of.command+"NAME…")
+		}
+	}
+	if len(steps) == 0 {
+		return ""
+	}
+	return "Next: " + strings.Join(steps, ", ") + "\n"
 }
 
 func statesText(r *storedversions.Report, palette Palette) string {
