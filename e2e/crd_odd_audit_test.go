@@ -89,7 +89,8 @@ func (p *plane) wantOddUsage(t *testing.T) {
 		t.Errorf("asked for one, there are %v", slices.Collect(maps.Keys(rows)))
 	}
 	for name, near := range map[string]string{"gadgets": "gadgets.odd.example.com", "Planet": "planets.odd.example.com",
-		"relics.odd.example": "relics.odd.example.k8s.io", "widgets.other.example.com": widgetCRD, "gadget": "gadgets.odd.example.com"} {
+		"relics.odd.example": "relics.odd.example.k8s.io", "widgets.other.example.com": widgetCRD, "gadget": "gadgets.odd.example.com",
+		"planet.odd.example.com": "planets.odd.example.com"} {
 		res := p.svmctl(t, "crds", name)
 		res.wantCode(t, 2)
 		res.wantError(t, name, near)
@@ -97,9 +98,15 @@ func (p *plane) wantOddUsage(t *testing.T) {
 			t.Errorf("it printed a report all the same\n%s", res)
 		}
 	}
-	orphan := p.svmctl(t, "crds", "orphans.odd.example.com")
-	orphan.wantCode(t, 2) // there is no such definition
-	orphan.wantError(t, "orphans.odd.example.com")
+	// What is listed can be asked for: there is no such definition, but there are objects.
+	if rows := p.oddRows(t, 0, "orphans.odd.example.com"); len(rows) != 1 {
+		t.Errorf("asked for one, there are %v", slices.Collect(maps.Keys(rows)))
+	} else {
+		rows["orphans.odd.example.com"].wantBlocked(t, "no CustomResourceDefinition")
+	}
+	nothing := p.svmctl(t, "crds", "--prefix", "/nothing")
+	nothing.wantCode(t, 1)
+	nothing.wantError(t, "no key under the prefix")
 
 	// What was not read is never clean: a scope beside a definition, one within its directory, and one of its siblings. One
 	// object of relics is there, and it is the one that was read: nobody knows that it is the only one.

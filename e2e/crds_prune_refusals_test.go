@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pruneNextStep is what a refusal names where objects are left.
@@ -76,10 +78,25 @@ func TestPruneRefuses(t *testing.T) {
 		moved.wantStoredVersions(t, "v1", "v2")
 	})
 
+	t.Run("interrupted while it waits", func(t *testing.T) {
+		run := p.start(t, "crds", "prune", empty.name(), moved.name())
+		time.Sleep(2 * time.Second)
+		if err := run.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		res := run.wait(t)
+		res.wantCode(t, 130)
+		res.wantError(t, "the same command goes on")
+		empty.wantStoredVersions(t, "v1", "v2")
+	})
+
 	t.Run("all", func(t *testing.T) {
 		res := p.svmctl(t, "crds", "prune", "--all", "--settle", "0s", "-o", "json")
 		res.wantCode(t, 3)
 		res.wantError(t, stuck.name(), pruneNextStep+stuck.name())
+		if strings.Contains(res.stderr, "more") {
+			t.Errorf("one is refused, and more are spoken of\n%s", res)
+		}
 		rows := res.pruneRows(t)
 		for _, c := range []prunable{moved, empty} {
 			if row := rows[c.name()]; row.Refused || row.State != "Clean" || row.ToRevision <= row.FromRevision {
@@ -106,10 +123,24 @@ func TestPruneRefuses(t *testing.T) {
 		stuck.wantStoredVersions(t, "v1", "v2")
 	})
 
+	t.Run("an orphan", func(t *testing.T) {
+		ghost := "/registry/" + prunableGroup + "/ghosts"
+		p.etcdctl(t, "put", ghost+"/default/a", `{"apiVersion":"`+prunableGroup+`/v1","kind":"Ghost","metadata":{"name":"a","namespace":"default"}}`)
+		name := "ghosts." + prunableGroup
+		res := p.svmctl(t, "crds", "prune", name, stuck.name(), "-o", "json")
+		res.wantCode(t, 3)
+		res.wantError(t, name, "no CustomResourceDefinition", "and 1 more", "--prefix "+ghost)
+		if row := res.pruneRows(t)[name]; !row.Refused || row.State != "Blocked" || row.Stored["v1"] != 1 {
+			t.Errorf("%+v", row)
+		}
+		p.etcdctl(t, "del", ghost+"/default/a")
+		p.svmctl(t, "crds", "prune", name).wantCode(t, 2)
+	})
+
 	t.Run("usage", func(t *testing.T) {
 		none := p.svmctl(t, "crds", "prune", "gadget.prune.example.com")
 		none.wantCode(t, 2)
-		none.wantError(t, "gadget.prune.example.com")
+		none.wantError(t, "gadget.prune.example.com", "did you mean "+moved.name())
 		if strings.Contains(none.stdout, "Clean") {
 			t.Errorf("a report of nothing\n%s", none)
 		}
