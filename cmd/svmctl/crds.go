@@ -92,7 +92,7 @@ leaves nothing unproven: what could not be scanned again is put back. Where the 
 may be left in another order, which means nothing.
 
 A write that began before the storage version was changed, and is held up by a slow webhook, still arrives at the old
-version: an apiserver gives it 34 seconds. Where the definition was changed in the last five minutes, prune waits for
+version: an apiserver gives it 34 seconds. Where the definition was changed in the last hour, prune waits for
 --settle after the apiservers were first seen to agree; a shorter one is safe only where no such write can be under way.
 
 It writes status.storedVersions and nothing else: the verb is patch on customresourcedefinitions/status.`,

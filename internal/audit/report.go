@@ -184,6 +184,12 @@ func (r *Report) Findings() iter.Seq2[Finding, error] {
 	}
 }
 
+// Doubt adds a reason of the caller's to those of the verdict.
+func (r *Report) Doubt(reason Reason) {
+	r.Reasons = append(r.Reasons, reason)
+	r.Verdict = r.Verdict.Worse(reason.Severity.Verdict())
+}
+
 // Close frees what the findings are kept in.
 func (r *Report) Close() error {
 	if r.suspects == nil {

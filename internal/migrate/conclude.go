@@ -1,14 +1,27 @@
 package migrate
 
 import (
+	"context"
+
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // refuseToBegin reports what was found, as nothing was migrated.
-func (m *migration) refuseToBegin() {
+func (m *migration) refuseToBegin(ctx context.Context) error {
+	if err := m.settleLosses(ctx); err != nil {
+		return err
+	}
 	m.report.Verdict = m.report.Before.Verdict.Worse(verify.Indeterminate)
 	m.report.Reasons = append(m.report.Reasons, m.report.Before.Reasons...)
+	return nil
+}
+
+// noteInterruption keeps an interruption behind the last scan from passing for the end: what is asked there was not.
+func (m *migration) noteInterruption(ctx context.Context) {
+	if ctx.Err() != nil && m.report.Stopped == nil {
+		m.report.Stopped = interrupted()
+	}
 }
 
 // conclude gives the verdict: that of the last scan, and no better than what could be checked.
@@ -28,6 +41,9 @@ func (m *migration) conclude() {
 		r.Verdict = r.Verdict.Worse(reason.Severity.Verdict())
 	}
 	r.Reasons = append(r.Reasons, r.After.Reasons...)
+	if r.Stopped != nil && r.Stopped.Code == StopInterrupted {
+		r.Verdict = r.Verdict.Worse(verify.Indeterminate)
+	}
 	m.doubtAPIServers()
 	for _, t := range r.Targets {
 		if t.From == verify.FromProbe && t.Value != "" && m.migrates(t.Resource) {

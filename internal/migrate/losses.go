@@ -28,17 +28,24 @@ type loss struct {
 
 // settleLosses tells of each object that might lose fields whether it was written.
 func (m *migration) settleLosses(ctx context.Context) error {
+	patience := m.MaxOutage
 	if ctx.Err() != nil {
-		later, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
-		defer cancel()
-		ctx = later
+		patience = settleGrace
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	unread := m.report.Stopped != nil && m.report.Stopped.Code == StopEtcd
 	for l, err := range m.losses.All() {
 		if err != nil {
 			return err
 		}
-		switch at, found, err := m.modRevision(ctx, l.Pruned.Key); {
-		case err != nil:
+		at, found := int64(0), false
+		if !unread {
+			at, found, err = m.modRevision(ctx, l.Pruned.Key)
+			unread = err != nil // etcd is not asked for each of them then
+		}
+		switch {
+		case unread:
 			l.Pruned.State, l.Pruned.Text = PruneLost, "whether it was written again could not be read"
 		case found && at > l.ModRevision:
 			l.Pruned.State = PruneLost

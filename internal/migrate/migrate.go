@@ -171,13 +171,13 @@ func (m *migration) run(ctx context.Context) error {
 		if err := m.relate(ctx); err != nil {
 			return err
 		}
+		m.noteInterruption(ctx)
 		m.conclude()
 		return nil
 	}
 	if stop := m.objection(); stop != nil {
 		m.report.Stopped = stop
-		m.refuseToBegin()
-		return nil
+		return m.refuseToBegin(ctx)
 	}
 	if m.DryRun == NoDryRun {
 		if err := m.begin(ctx); err != nil || m.report.Stopped != nil {
@@ -199,6 +199,7 @@ func (m *migration) run(ctx context.Context) error {
 			return err
 		}
 	}
+	m.noteInterruption(ctx)
 	m.conclude()
 	return nil
 }
@@ -219,9 +220,9 @@ func (m *migration) begin(ctx context.Context) error {
 	if stop == nil && err == nil {
 		stop, err = m.probeEach(ctx)
 	}
-	if stop != nil {
+	if err == nil && stop != nil {
 		m.report.Stopped = stop
-		m.refuseToBegin()
+		return m.refuseToBegin(ctx)
 	}
 	return err
 }

@@ -23,7 +23,11 @@ func (m *migration) relate(ctx context.Context) error {
 		if t.definition == nil {
 			continue
 		}
-		_, _, err := storedversions.Locate(ctx, m.Store, roots, t.definition)
+		d, err := m.Definitions.Get(ctx, t.definition.Name)
+		if err != nil {
+			continue
+		}
+		_, _, err = storedversions.Locate(ctx, m.Store, roots, d)
 		switch {
 		case err == nil:
 			m.related = true
@@ -62,7 +66,7 @@ func (m *migration) relateByPatch(ctx context.Context) error {
 		}
 		object := key.Parse(found.root, kv.Key)
 		opts := m.Rewrite
-		opts.DryRun, opts.MaxOutage, opts.Gate, opts.QPS = true, conversionPatience, nil, 0
+		opts.DryRun, opts.MaxOutage, opts.Gate, opts.QPS, opts.Subresource = true, conversionPatience, nil, 0, ""
 		patcher, err := rewrite.NewPatcher(m.Config, t.Resource, opts)
 		if err != nil {
 			return err
@@ -76,6 +80,9 @@ func (m *migration) relateByPatch(ctx context.Context) error {
 		}
 		if now, _, err := m.modRevision(ctx, kv.Key); err != nil || now != kv.ModRevision {
 			break // written meanwhile
+		}
+		if answer.Status != rewrite.Accepted && len(m.report.Before.Roots) > 1 {
+			break // it may be another control plane's in the same etcd
 		}
 		if answer.Status != rewrite.Accepted {
 			return ErrForeignEtcd

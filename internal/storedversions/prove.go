@@ -81,6 +81,7 @@ func (r *Report) settle(ctx context.Context, req PruneRequest, row Row, d *crd.D
 	case err != nil:
 		row.State = Blocked
 		r.warnByHand(row, row.Dropped, err)
+		row.StoredVersions = []string{} // nobody knows
 		return refused(row, "nobody can tell whether storedVersions was written: "+lost.Error())
 	}
 	row.StoredVersions = orEmpty(now.StoredVersions)

@@ -18,7 +18,7 @@ type PruneRequest struct {
 	DryRun bool
 	Force  bool // trim although the apiservers do not agree, or could not all be asked
 	// Settle is how long a request may take that an apiserver began before it agreed: it may still write another version. So
-	// long after that was first seen nothing is trimmed, unless the definition has not changed for some minutes.
+	// long after that was first seen nothing is trimmed, unless the definition has not changed for an hour.
 	Settle time.Duration
 	// Waiting is told about such a wait; it may be nil.
 	Waiting func(time.Duration)
@@ -64,6 +64,9 @@ func (f finding) prunable() bool { return f.o != nil && f.row.State == Prunable 
 // pruneSeveral surveys the definitions and does those of which there is something to write. An error after the first write stops
 // it there, and the rows that follow say so.
 func (r *Report) pruneSeveral(ctx context.Context, req PruneRequest, l listing) error {
+	if len(l.found)+len(l.strange) == 0 {
+		return nil // a cluster without any
+	}
 	seen, findings, err := survey(ctx, req.Request, l, false)
 	if err != nil {
 		return err

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/svmctl/svmctl/internal/apiservers"
+	"github.com/svmctl/svmctl/internal/crd"
 )
 
 // changed writes the definition as one whose spec was changed so long ago.
@@ -48,7 +51,7 @@ func TestWhenNobodyHasToWait(t *testing.T) {
 		ago   time.Duration
 		waits bool
 	}{
-		{"changed long ago", time.Hour, false},
+		{"changed long ago", 2 * time.Hour, false},
 		{"changed a minute ago", time.Minute, true},
 		{"changed by a clock that is ahead", -time.Hour, true},
 	} {
@@ -82,6 +85,27 @@ func TestTheWaitBeginsAnewWithAChange(t *testing.T) {
 	}
 	if row := c.prune(t.Context(), req); row.Refused || len(waits) != 2 || waits[1] < 300*time.Millisecond {
 		t.Errorf("%+v after waits of %v, want two whole ones", row, waits)
+	}
+}
+
+// An apiserver that was late to see a change of long ago has requests under way that began before it did.
+func TestALateApiserverIsWaitedFor(t *testing.T) {
+	d := &crd.Definition{Name: name, UID: "uid-1", Generation: 2, UnchangedFor: 2 * time.Hour}
+	agree := apiservers.Agreement{Agree: yes}
+	r := &Report{agreed: make(map[string]accord)}
+	r.note(d, agree, false)
+	if wait := r.unsettled(d, time.Minute); wait > 0 {
+		t.Errorf("all agreed at once, and it waits for %s", wait)
+	}
+	r.note(d, apiservers.Agreement{Agree: no}, false)
+	r.note(d, agree, false)
+	if wait := r.unsettled(d, time.Minute); wait < 50*time.Second {
+		t.Errorf("one was late, and it waits for %s", wait)
+	}
+	anew := *d
+	anew.UID = "uid-2"
+	if wait := r.unsettled(&anew, time.Minute); wait < 50*time.Second {
+		t.Errorf("it was made anew, and it waits for %s", wait)
 	}
 }
 

@@ -24,8 +24,9 @@ const (
 type Look func(ctx context.Context, key string) (value []byte, revision int64, found bool, err error)
 
 // SameStore tells whether an etcd is the one in which the apiserver keeps its objects: the namespace kube-system lies in it, under
-// one of the storage roots, at the very resourceVersion that the apiserver shows, and with its UID unless it is encrypted:
-// clusters that are set up alike have it at much the same revision. The verb is get on namespaces.
+// one of the storage roots, at the very resourceVersion and with the UID that the apiserver shows: clusters that are set up alike
+// have it at much the same revision. An etcd without it may hold other resources of the same apiserver, and of an encrypted one
+// the revision alone is no proof: neither tells. The verb is get on namespaces.
 func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look) Kinship {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -33,6 +34,7 @@ func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look)
 	if err != nil {
 		return NotTold
 	}
+	found := false
 	for range 3 { // it may be changed between two looks, and is hardly ever
 		namespace, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 		if err != nil {
@@ -43,13 +45,24 @@ func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look)
 			return NotTold
 		}
 		for _, root := range roots {
-			switch value, at, found, err := look(ctx, root+"/namespaces/"+metav1.NamespaceSystem); {
+			switch value, at, here, err := look(ctx, root+"/namespaces/"+metav1.NamespaceSystem); {
 			case err != nil:
 				return NotTold
-			case found && at == shown && (bytes.HasPrefix(value, []byte("k8s:enc:")) || bytes.Contains(value, []byte(namespace.UID))):
+			case !here:
+			case bytes.HasPrefix(value, []byte("k8s:enc:")):
+				if at == shown {
+					return NotTold
+				}
+				found = true
+			case at == shown && bytes.Contains(value, []byte(namespace.UID)):
 				return Same
+			default:
+				found = true
 			}
 		}
+	}
+	if !found {
+		return NotTold
 	}
 	return Foreign
 }

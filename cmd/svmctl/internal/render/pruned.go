@@ -54,7 +54,7 @@ func pruneState(s migrate.PrunedState, palette Palette) string {
 }
 
 func pathsText(p migrate.Pruned) string {
-	if p.Text != "" {
+	if len(p.Paths) == 0 {
 		return visible(p.Text)
 	}
 	shown := p.Paths[:min(len(p.Paths), pathsInTables)]
@@ -65,6 +65,9 @@ func pathsText(p migrate.Pruned) string {
 	text := strings.Join(parts, ", ")
 	if more := len(p.Paths) - len(shown) + p.Omitted; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
+	}
+	if p.Text != "" {
+		text += "; " + visible(p.Text)
 	}
 	return text
 }
