@@ -133,6 +133,12 @@ func (m *migration) doubtAPIServers() {
 		Message: "the apiservers do not agree on what to write: " + r.APIServers.Summary()})
 }
 
+// ownWrite is an object as svmctl itself had it written ahead of the migration.
+type ownWrite struct {
+	key      string
+	revision int64
+}
+
 // probeEach has each known apiserver write one object again and reads it back from etcd, where they could not be asked what
 // they would write. One that writes something else than the target has to be dealt with first.
 func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
@@ -154,6 +160,7 @@ func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
 			continue
 		}
 		object.Revision = written.ModRevision
+		m.probed = ownWrite{key: object.Ref, revision: object.Revision}
 		if ok, found := m.current(*t, *written); !ok {
 			return &Stop{Code: StopConverged, Message: fmt.Sprintf("the apiserver at %s writes %s as %s, not as %s", server.Address, t.name, found, m.wanted(*t)),
 				Hint: "bring every apiserver to the same configuration first; one object was written to find this out"}, nil

@@ -91,6 +91,7 @@ type migration struct {
 	survey   *apiservers.Survey
 	losses   spool.Spool[loss]
 	unprobed []string // addresses of apiservers of which nobody knows what they write
+	probed   ownWrite // the object by which the apiservers were tried; zero: none
 	newest   int64    // the newest revision that the apiserver says it wrote
 	related  bool     // an answer of the apiserver has fitted what etcd holds
 }

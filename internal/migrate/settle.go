@@ -209,7 +209,7 @@ func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
 	if ok, _ := s.current(s.target, kv); !ok {
 		return nil
 	}
-	if res.Uncertain {
+	if res.Uncertain || s.probed == (ownWrite{key: res.Ref, revision: kv.ModRevision}) {
 		s.report.Outcomes.Rewritten++
 	} else {
 		s.report.Outcomes.ChangedByOthers++
