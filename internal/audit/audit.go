@@ -25,9 +25,11 @@ var (
 // Request is what to look at.
 type Request struct {
 	Store        etcdscan.Source
-	Origin       Source   // named in the report; revision and cluster are filled in
-	Prefixes     []string // empty: the storage roots found in the store
-	Revision     int64    // 0: the newest
+	Origin       Source          // named in the report; revision and cluster are filled in
+	Prefixes     []string        // empty: the storage roots found in the store
+	Revision     int64           // 0: the newest
+	Opener       etcdscan.Opener // nil: ciphertext stays closed
+	Sample       bool            // open some of the values under each key, and not all
 	Expectations verify.Expectations
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
@@ -77,12 +79,9 @@ func (r *Report) look(ctx context.Context, req Request) error {
 		return err
 	}
 	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
-	progress := req.Progress
-	if progress == nil {
-		progress = new(etcdscan.Progress)
-	}
 	c := &collector{expectations: req.Expectations, also: req.Also}
-	result, err := etcdscan.Scan(ctx, req.Store, scope, req.Revision, c, progress)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener,
+		Sample: req.Sample, Progress: req.Progress}, c)
 	if err != nil {
 		c.close()
 		return err
@@ -219,7 +218,7 @@ func (r *Report) groups(entries []etcdscan.Entry) {
 	for _, e := range entries {
 		worst := worst(r.expectations.EntryFaults(e))
 		k := e.Group
-		k.Fault, k.Unserved, k.Beside = "", false, ""
+		k.Fault, k.Obstacle, k.Twin, k.Unserved, k.Beside = "", "", 0, false, ""
 		if i, ok := at[k]; ok {
 			r.Groups[i].Objects += e.Objects
 			r.Groups[i].Bytes += e.Bytes

@@ -1,6 +1,8 @@
 package etcdscan
 
 import (
+	"context"
+
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/etcdscan/stored"
@@ -14,6 +16,7 @@ const (
 	Empty              Fault = "Empty"              // a key without a value
 	UnknownTransformer Fault = "UnknownTransformer" // the reserved prefix k8s:enc: with a provider that is not known
 	Undecodable        Fault = "Undecodable"        // bytes that no apiserver could have written
+	CannotOpen         Fault = "CannotOpen"         // an apiserver with the configuration could not read it
 	WrongPlace         Fault = "WrongPlace"         // the object's own metadata names another key
 )
 
@@ -28,72 +31,130 @@ const (
 
 // Record is what a scan knows of one key. It holds no byte of the value but the type in its header.
 type Record struct {
-	Key    string
-	Object key.Object
-	AtRest atrest.Encryption
-	Ends   []int // where the key name may end as well, when its end is ambiguous
-	Stored stored.Type
-	Opened Opened
-	Fault  Fault
-	Note   string // fixed text
+	Key           string
+	Object        key.Object
+	AtRest        atrest.Encryption
+	Ends          []int // where the key name may end as well, when its end is ambiguous
+	Twin          int   // which of several keys of that name opened it, from 0
+	Stored        stored.Type
+	Opened        Opened
+	Authenticated bool // the cipher vouches for the value
+	Fault         Fault
+	Obstacle      Obstacle // of CannotOpen
+	Note          string   // fixed text
 
-	Terminating bool // deleted, and kept by its finalizers; only known of plaintext
+	Terminating bool // deleted, and kept by its finalizers; only known of what was opened
 
 	CreateRevision, ModRevision, Version, Lease int64
 	Size                                        int64 // bytes of the value
 }
 
-// classify reads one key and its value, and hands back the payload where it is that of an object.
-func classify(root string, kv *KeyValue, census *atrest.Census) (Record, []byte) {
-	r := Record{
+// classified is a record with what it was made of.
+type classified struct {
+	Record
+	value   atrest.Value
+	payload []byte // of an object of the API; nil where it is not known
+	secret  bool   // the payload was decrypted: it is to be cleared
+}
+
+// clear wipes a payload that was decrypted.
+func (c *classified) clear() {
+	if c.secret {
+		clear(c.payload)
+	}
+	c.payload = nil
+}
+
+// classify reads one key and its value, and opens it if it has an opener.
+func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, open bool) classified {
+	c := classified{Record: Record{
 		Key: kv.Key, Object: key.Parse(root, kv.Key), Opened: NotTried,
 		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease,
 		Size: int64(len(kv.Value)),
+	}}
+	if opener != nil {
+		c.value = opener.Parse(kv.Value)
+	} else {
+		c.value = atrest.Parse(kv.Value)
 	}
-	value := atrest.Parse(kv.Value)
-	census.Add(value)
-	r.AtRest, r.Ends, r.Note = value.Encryption, value.Ends, r.Object.Note
-	if r.Object.Internal() {
-		if value.Encryption.Provider == atrest.Identity {
-			if header, err := stored.Parse(value.Payload); err == nil {
-				r.Stored = header.Type
+	c.AtRest, c.Ends, c.Note = c.value.Encryption, c.value.Ends, c.Object.Note
+	identity := c.AtRest.Provider == atrest.Identity
+	if c.Object.Internal() {
+		if identity {
+			if header, err := stored.Parse(c.value.Payload); err == nil {
+				c.Stored = header.Type
 			}
 		}
-		return r, nil
+		return c
 	}
 	switch {
 	case len(kv.Value) == 0:
-		r.Fault = Empty
-	case value.Encryption.Provider == atrest.Unknown:
-		r.Fault = UnknownTransformer
-	case value.Fault != "":
-		r.Fault, r.Opened = Undecodable, Failed
-		r.Note = join(r.Note, value.Fault)
-	case value.Encryption.Provider == atrest.Identity:
-		if r.open(value.Payload) {
-			return r, value.Payload
+		c.Fault = Empty
+	case c.AtRest.Provider == atrest.Unknown:
+		c.Fault = UnknownTransformer
+	case c.value.Fault != "":
+		c.Fault, c.Opened = Undecodable, Failed
+		c.Note = join(c.Note, c.value.Fault)
+	case identity:
+		header, err := stored.Parse(c.value.Payload)
+		c.read(c.value.Payload, header, err)
+		if opener != nil && c.Fault == NoFault {
+			c.hinder(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value).Obstacle)
 		}
+	case opener != nil && open:
+		c.decrypt(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value))
 	}
-	return r, nil
+	return c
 }
 
-// open reads the header of a plaintext payload and tells whether it is an object of the API.
-func (r *Record) open(payload []byte) bool {
-	header, err := stored.Parse(payload)
+// decrypt takes over what came of opening the value.
+func (c *classified) decrypt(o Opening) {
+	if !o.Tried {
+		return
+	}
+	if o.Payload != nil {
+		c.AtRest, c.Twin, c.Authenticated, c.secret = o.AtRest, o.Twin, o.Authenticated, true
+		c.Ends, c.value.Ends, c.value.Encryption = nil, nil, o.AtRest
+		c.read(o.Payload, o.Header, o.Undecodable)
+		if c.payload == nil {
+			clear(o.Payload)
+		}
+		if o.Twin > 0 {
+			c.Note = join(c.Note, noteTwin)
+		}
+	} else {
+		c.Opened = Failed
+	}
+	if c.Fault == NoFault {
+		c.hinder(o.Obstacle)
+	}
+}
+
+const noteTwin = "opened with a further key of that name"
+
+func (c *classified) hinder(o Obstacle) {
+	if o != NoObstacle {
+		c.Fault, c.Obstacle, c.Note = CannotOpen, o, join(c.Note, string(o))
+	}
+}
+
+// read takes over the header of a payload, and keeps the payload of an object of the API.
+func (c *classified) read(payload []byte, header stored.Header, err error) {
 	if err != nil {
-		r.Fault, r.Opened = Undecodable, Failed
-		r.Note = join(r.Note, err.Error())
-		return false
+		c.Fault, c.Opened = Undecodable, Failed
+		c.Note = join(c.Note, err.Error())
+		return
 	}
-	r.Stored, r.Terminating = header.Type, header.Terminating
+	c.Stored, c.Terminating = header.Type, header.Terminating
 	switch {
-	case r.Object.Resource == "":
-	case header.Name == r.Object.Name && header.Namespace == r.Object.Namespace:
-		r.Opened = Verified
+	case c.Object.Resource == "":
+		return
+	case header.Name == c.Object.Name && header.Namespace == c.Object.Namespace:
+		c.Opened = Verified
 	default:
-		r.Fault, r.Opened = WrongPlace, Failed
+		c.Fault, c.Opened = WrongPlace, Failed
 	}
-	return r.Object.Resource != ""
+	c.payload = payload
 }
 
 func join(a, b string) string {

@@ -20,9 +20,19 @@ type Sink interface {
 // Examiner is a Sink that looks at plaintext as well. What it keeps must hold no byte of a value.
 type Examiner interface {
 	Sink
-	// Examine is given the payload of each object of the API that is not encrypted, after its Take. The payload is valid
-	// until Examine returns.
+	// Examine is given the payload of each object of the API that is not encrypted or was opened, after its Take. The payload
+	// is valid until Examine returns.
 	Examine(r *Record, payload []byte) error
+}
+
+// Reading is what a scan reads, and how.
+type Reading struct {
+	Source   Source
+	Scope    Scope
+	Revision int64     // 0: the newest
+	Opener   Opener    // nil: ciphertext stays closed
+	Sample   bool      // open some of the values under each key, and not all
+	Progress *Progress // nil: nobody watches
 }
 
 // Result is what a scan saw. It speaks of Pin.Revision alone.
@@ -39,41 +49,45 @@ type Progress struct{ read, total atomic.Int64 }
 // Done is the number of keys read so far and, once it is known, of all keys.
 func (p *Progress) Done() (read, total int64) { return p.read.Load(), p.total.Load() }
 
-// Scan reads the scope at one revision, the newest one when revision is 0, and hands each record to sink. An error
-// means that nothing can be said. A Result with a Shortfall is what was seen before the scan had to stop: what it
-// does not count is unread, not absent.
-func Scan(ctx context.Context, src Source, scope Scope, revision int64, sink Sink, progress *Progress) (Result, error) {
+// Scan reads the scope at one revision and hands each record to sink. An error means that nothing can be said. A Result with
+// a Shortfall is what was seen before the scan had to stop: what it does not count is unread, not absent.
+func Scan(ctx context.Context, r Reading, sink Sink) (Result, error) {
+	if r.Progress == nil {
+		r.Progress = new(Progress)
+	}
 	for restart := 0; ; restart++ {
-		res, err := scanOnce(ctx, src, scope, revision, sink, progress)
+		res, err := scanOnce(ctx, r, sink)
 		if err != nil {
 			return Result{}, err
 		}
-		if revision == 0 && restart < maxRestarts && errors.Is(res.Shortfall, ErrCompacted) {
+		if r.Revision == 0 && restart < maxRestarts && errors.Is(res.Shortfall, ErrCompacted) {
 			continue
 		}
 		return res, nil
 	}
 }
 
-func scanOnce(ctx context.Context, src Source, scope Scope, revision int64, sink Sink, progress *Progress) (Result, error) {
+func scanOnce(ctx context.Context, reading Reading, sink Sink) (Result, error) {
+	src, scope := reading.Source, reading.Scope
 	res := Result{Tally: new(Tally)}
 	if len(scope.Ranges) == 0 {
 		return Result{}, errors.New("scanning: no range to read")
 	}
-	pin, err := src.Pin(ctx, scope.Ranges[len(scope.Ranges)-1], revision)
+	pin, err := src.Pin(ctx, scope.Ranges[len(scope.Ranges)-1], reading.Revision)
 	if err != nil {
 		return Result{}, fmt.Errorf("pinning a revision: %w", err)
 	}
 	res.Pin = pin
-	progress.read.Store(0)
+	reading.Progress.read.Store(0)
 	sink.Begin()
 	ranges, err := count(ctx, src, scope, &res)
 	if err != nil {
 		return shortOrFail(ctx, res, err)
 	}
-	progress.total.Store(res.Counted)
+	reading.Progress.total.Store(res.Counted)
+	s := newScanner(reading, &res, sink)
 	for _, r := range ranges {
-		if err := readRange(ctx, src, scope, r, &res, sink, progress); err != nil {
+		if err := s.readRange(ctx, r); err != nil {
 			var sinkErr *sinkError
 			if errors.As(err, &sinkErr) {
 				return Result{}, sinkErr.err
@@ -123,46 +137,4 @@ func shortOrFail(ctx context.Context, res Result, err error) (Result, error) {
 	res.Shortfall = err
 	res.Tally.Resolve()
 	return res, nil
-}
-
-type sinkError struct{ err error }
-
-func (e *sinkError) Error() string { return e.err.Error() }
-
-func readRange(ctx context.Context, src Source, scope Scope, r Range, res *Result, sink Sink, progress *Progress) error {
-	last := ""
-	var record Record // one for all keys: a sink's argument escapes to the heap
-	examiner, _ := sink.(Examiner)
-	for batch, err := range src.Read(ctx, r, res.Pin.Revision) {
-		if err != nil {
-			return err
-		}
-		for i := range batch {
-			kv := &batch[i]
-			// Order makes the count a proof: a key read twice could stand for one that was not read.
-			if kv.Key <= last && last != "" {
-				return fmt.Errorf("key %q came after %q: out of order", kv.Key, last)
-			}
-			if kv.Key < r.Start || (r.End != "" && kv.Key >= r.End) {
-				return fmt.Errorf("key %q is outside of the range asked for", kv.Key)
-			}
-			if kv.ModRevision > res.Pin.Revision {
-				return fmt.Errorf("key %q was written at revision %d, after the pinned one", kv.Key, kv.ModRevision)
-			}
-			last = kv.Key
-			var payload []byte
-			record, payload = classify(scope.root(kv.Key), kv, &res.Tally.Census)
-			if err := sink.Take(&record, res.Tally.Add(&record)); err != nil {
-				return &sinkError{err}
-			}
-			if examiner == nil || payload == nil {
-				continue
-			}
-			if err := examiner.Examine(&record, payload); err != nil {
-				return &sinkError{err}
-			}
-		}
-		progress.read.Add(int64(len(batch)))
-	}
-	return nil
 }

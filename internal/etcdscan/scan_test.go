@@ -59,7 +59,7 @@ func TestScanNamesWhatItFinds(t *testing.T) {
 	}
 	sink := new(keep)
 	scope := etcdscan.NewScope([]string{"/registry/secrets", "/registry/masterleases/"}, []string{"/registry"})
-	res, err := etcdscan.Scan(t.Context(), openStore(t, server), scope, 0, sink, new(etcdscan.Progress))
+	res, err := etcdscan.Scan(t.Context(), etcdscan.Reading{Source: openStore(t, server), Scope: scope}, sink)
 	if err != nil || res.Shortfall != nil {
 		t.Fatal(err, res.Shortfall)
 	}
@@ -133,7 +133,7 @@ func TestScanNeverTakesABadReadForAWholeOne(t *testing.T) {
 		"the member goes away": func(b []etcdscan.KeyValue) ([]etcdscan.KeyValue, error) { return nil, lost },
 	} {
 		t.Run(name, func(t *testing.T) {
-			res, err := etcdscan.Scan(t.Context(), faulty{store, alter}, scope, 0, new(keep), new(etcdscan.Progress))
+			res, err := etcdscan.Scan(t.Context(), etcdscan.Reading{Source: faulty{store, alter}, Scope: scope}, new(keep))
 			if err != nil {
 				t.Fatalf("an error where a shortfall with what was seen is wanted: %v", err)
 			}
@@ -159,18 +159,18 @@ func TestScanStartsOverAfterACompaction(t *testing.T) {
 		return b, nil
 	}}
 	sink := new(keep)
-	res, err := etcdscan.Scan(t.Context(), src, scope, 0, sink, new(etcdscan.Progress))
+	res, err := etcdscan.Scan(t.Context(), etcdscan.Reading{Source: src, Scope: scope}, sink)
 	if err != nil || res.Shortfall != nil || len(sink.records) != 20 || sink.begun != 3 {
 		t.Errorf("%v, %v, %d records after %d beginnings", err, res.Shortfall, len(sink.records), sink.begun)
 	}
 	compactions = -100
 	src.alter = func([]etcdscan.KeyValue) ([]etcdscan.KeyValue, error) { return nil, etcdscan.ErrCompacted }
-	res, err = etcdscan.Scan(t.Context(), src, scope, 0, sink, new(etcdscan.Progress))
+	res, err = etcdscan.Scan(t.Context(), etcdscan.Reading{Source: src, Scope: scope}, sink)
 	if err != nil || !errors.Is(res.Shortfall, etcdscan.ErrCompacted) {
 		t.Errorf("always compacted: %v, %v", err, res.Shortfall)
 	}
 	pinned := res.Pin.Revision
-	res, err = etcdscan.Scan(t.Context(), src, scope, pinned, sink, new(etcdscan.Progress))
+	res, err = etcdscan.Scan(t.Context(), etcdscan.Reading{Source: src, Scope: scope, Revision: pinned}, sink)
 	if err != nil || !errors.Is(res.Shortfall, etcdscan.ErrCompacted) || res.Pin.Revision != pinned {
 		t.Errorf("a revision that was asked for must not be left: %v, %v, revision %d", err, res.Shortfall, res.Pin.Revision)
 	}

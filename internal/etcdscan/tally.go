@@ -2,6 +2,7 @@ package etcdscan
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
@@ -22,9 +23,11 @@ type Group struct {
 	Stored                stored.Type
 	Opened                Opened
 	Authenticated         bool // the cipher itself vouches for the value
+	Twin                  int  // which of several keys of that name opened it, from 0
 	Fault                 Fault
-	Unserved              bool   // no API serves keys of this kind by design
-	Beside                string // the resource in whose directory these keys lie without being objects of it
+	Obstacle              Obstacle // of CannotOpen
+	Unserved              bool     // no API serves keys of this kind by design
+	Beside                string   // the resource in whose directory these keys lie without being objects of it
 	Note                  string
 }
 
@@ -87,14 +90,17 @@ func (t *Tally) Add(r *Record) *Entry {
 func groupOf(r *Record) Group {
 	return Group{
 		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
-		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Fault: r.Fault, Unserved: r.Object.Internal(), Beside: r.Object.Beside, Note: r.Note,
+		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Authenticated: r.Authenticated, Twin: r.Twin, Fault: r.Fault, Obstacle: r.Obstacle,
+		Unserved: r.Object.Internal(), Beside: r.Object.Beside, Note: r.Note,
 	}
 }
 
-// Inspect reads a single key, outside of any scan. Its key name stays as open as the value alone leaves it; the group has
-// the shortest, which holds no ciphertext.
-func Inspect(root string, kv *KeyValue) Entry {
-	r, _ := classify(root, kv, new(atrest.Census))
+// Inspect reads a single key, outside of any scan, and opens it if it has an opener. Its key name stays as open as the value
+// alone leaves it; the group has the shortest, which holds no ciphertext.
+func Inspect(ctx context.Context, root string, kv *KeyValue, opener Opener) Entry {
+	c := classify(ctx, root, kv, opener, true)
+	c.clear()
+	r := c.Record
 	e := Entry{Group: groupOf(&r), Ambiguous: len(r.Ends) > 0, Objects: 1, Bytes: r.Size, longest: r.AtRest.Key, ends: r.Ends}
 	if e.Ambiguous {
 		e.AtRest.Key = e.longest[:e.ends[0]]
@@ -180,9 +186,12 @@ func compareEntries(a, b Entry) int {
 		strings.Compare(a.Stored.Kind, b.Stored.Kind),
 		strings.Compare(string(a.Stored.Encoding), string(b.Stored.Encoding)),
 		strings.Compare(string(a.Opened), string(b.Opened)),
+		boolCompare(a.Authenticated, b.Authenticated),
 		strings.Compare(a.Note, b.Note),
 		strings.Compare(a.Beside, b.Beside),
 		strings.Compare(string(a.Fault), string(b.Fault)),
+		strings.Compare(string(a.Obstacle), string(b.Obstacle)),
+		cmp.Compare(a.Twin, b.Twin),
 		boolCompare(a.AtRest.KeyInferred, b.AtRest.KeyInferred),
 		boolCompare(a.Ambiguous, b.Ambiguous),
 	)

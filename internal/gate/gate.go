@@ -29,7 +29,8 @@ type Request struct {
 	// NoneDefined confirms that the apiserver of this very etcd has no definition at all, by which the etcd could be known.
 	// It may be nil.
 	NoneDefined func(context.Context) bool
-	Version     string // of svmctl
+	Opener      etcdscan.Opener // nil: ciphertext stays closed
+	Version     string          // of svmctl
 	Now         func() time.Time
 	Progress    *etcdscan.Progress
 }
@@ -138,11 +139,7 @@ func (c *check) read(ctx context.Context, report *Report, roots []string) error 
 		return nil
 	}
 	scope := etcdscan.NewScope(prefixes, roots)
-	progress := c.Progress
-	if progress == nil {
-		progress = new(etcdscan.Progress)
-	}
-	result, err := etcdscan.Scan(ctx, c.Store, scope, 0, sink, progress)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: c.Store, Scope: scope, Opener: c.Opener, Progress: c.Progress}, sink)
 	if err != nil {
 		return err
 	}

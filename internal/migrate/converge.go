@@ -161,7 +161,7 @@ func (m *migration) probeEach(ctx context.Context) (*Stop, error) {
 		}
 		object.Revision = written.ModRevision
 		m.probed = ownWrite{key: object.Ref, revision: object.Revision}
-		if ok, found := m.current(*t, *written); !ok {
+		if ok, found := m.current(ctx, *t, *written); !ok {
 			return &Stop{Code: StopConverged, Message: fmt.Sprintf("the apiserver at %s writes %s as %s, not as %s", server.Address, t.name, found, m.wanted(*t)),
 				Hint: "bring every apiserver to the same configuration first; one object was written to find this out"}, nil
 		}

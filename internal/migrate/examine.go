@@ -40,7 +40,8 @@ func (m *migration) examine(ctx context.Context, t *target) error {
 		prefixes = append(prefixes, root+"/"+key.DirIn(root, t.name.Group, t.name.Name))
 	}
 	m.Progress.begin("looking for fields that would be lost")
-	result, err := etcdscan.Scan(ctx, m.Store, etcdscan.NewScope(prefixes, m.report.Before.Roots), 0, x, &m.Progress.Scan)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: m.Store, Scope: etcdscan.NewScope(prefixes, m.report.Before.Roots),
+		Opener: m.Opener, Progress: &m.Progress.Scan}, x)
 	t.pruning, t.converted = x.found, x.converted
 	switch {
 	case err != nil:
@@ -89,8 +90,8 @@ func (x *examiner) Take(r *etcdscan.Record, e *etcdscan.Entry) error {
 	switch {
 	case !x.wanted:
 		return nil
-	case r.AtRest.Provider != atrest.Identity:
-		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: "encrypted: what it holds cannot be seen"})
+	case r.AtRest.Provider != atrest.Identity && r.Stored.Kind == "":
+		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: unopenedText(r)})
 	case r.Stored.Kind == "":
 		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Unchecked: "what it holds is not understood"})
 	}
@@ -114,6 +115,14 @@ func (x *examiner) Examine(r *etcdscan.Record, payload []byte) error {
 		return x.found.Add(pruned{Key: r.Key, ModRevision: r.ModRevision, Paths: e.Paths, Omitted: e.Omitted})
 	}
 	return nil
+}
+
+// unopenedText is why nobody can tell what an encrypted object would lose.
+func unopenedText(r *etcdscan.Record) string {
+	if r.Opened == etcdscan.NotTried {
+		return "encrypted: what it holds cannot be seen"
+	}
+	return "encrypted, and it could not be opened: " + r.Note
 }
 
 func unreadableText(p crd.Problem) string {

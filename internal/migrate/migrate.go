@@ -55,7 +55,8 @@ type Request struct {
 	Store        Store
 	Origin       audit.Source
 	Config       *rest.Config
-	Prefixes     []string // empty: the storage roots found in etcd
+	Opener       etcdscan.Opener // nil: ciphertext stays closed
+	Prefixes     []string        // empty: the storage roots found in etcd
 	Resources    []rewrite.Resource
 	Expectations verify.Expectations // of the resources; without Resources those of all that is to be migrated
 	AllStale     bool                // every resource, at the version that the API declares
@@ -246,7 +247,7 @@ func (m *migration) saveSnapshot(ctx context.Context) error {
 func (m *migration) audit(ctx context.Context, prefixes []string, also etcdscan.Sink, phase string) (*audit.Report, error) {
 	m.Progress.begin(phase)
 	return audit.Run(ctx, audit.Request{
-		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty,
+		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Opener: m.Opener, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty,
 		Also: also, Version: m.Version, Now: m.Now, Progress: &m.Progress.Scan,
 	})
 }

@@ -167,8 +167,8 @@ func (m *migration) isTarget(g audit.Group) bool {
 
 // current tells whether a value, read just now, is as the target is expected to be, as far as a rewrite can bring it
 // there, and names what was found of that.
-func (m *migration) current(t target, kv etcdscan.KeyValue) (bool, string) {
-	entry := etcdscan.Inspect(m.rootOf(t, kv.Key), &kv)
+func (m *migration) current(ctx context.Context, t target, kv etcdscan.KeyValue) (bool, string) {
+	entry := etcdscan.Inspect(ctx, m.rootOf(t, kv.Key), &kv, m.Opener)
 	found := verify.Describe(entry.AtRest)
 	if want, _ := m.Expectations.For(t.name); want.Version != "" && entry.Stored.APIVersion != "" {
 		found += " at " + entry.Stored.APIVersion

@@ -75,7 +75,7 @@ func (m *migration) probe(ctx context.Context, r rewrite.Resource) (verify.Value
 	case !found || written.ModRevision != answer.Revision:
 		return verify.Value{}, fmt.Errorf("%w: revision %d of %q is not in it", ErrForeignEtcd, answer.Revision, kv.Key)
 	}
-	entry := etcdscan.Inspect(t.root, &written)
+	entry := etcdscan.Inspect(ctx, t.root, &written, m.Opener)
 	switch {
 	case entry.AtRest.Provider == atrest.Identity:
 		return verify.Value{}, ErrProbedIdentity

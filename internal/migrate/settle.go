@@ -121,7 +121,7 @@ func (s *settler) readBack(ctx context.Context, res rewrite.Result) error {
 	if kv.ModRevision > res.Revision {
 		return nil
 	}
-	if ok, found := s.current(s.target, kv); !ok {
+	if ok, found := s.current(ctx, s.target, kv); !ok {
 		if s.otherTarget++; s.otherTarget >= handful {
 			return s.stopOtherTarget(found)
 		}
@@ -141,8 +141,8 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 		outcomes.Deleted++
 		return nil
 	case kv.ModRevision != res.Object.Revision:
-		return s.changed(res, kv)
-	case res.Status == rewrite.Unchanged && s.elided(kv):
+		return s.changed(ctx, res, kv)
+	case res.Status == rewrite.Unchanged && s.elided(ctx, kv):
 		outcomes.AlreadyCurrent++
 		return nil
 	case res.Status == rewrite.Unchanged:
@@ -151,7 +151,7 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 			return err
 		}
 		if s.notWritten++; s.notWritten >= handful {
-			return s.stopLaggard(kv)
+			return s.stopLaggard(ctx, kv)
 		}
 		return nil
 	case res.Status == rewrite.Failed:
@@ -183,8 +183,8 @@ func (s *settler) compare(ctx context.Context, res rewrite.Result) error {
 }
 
 // elided tells whether nothing that can be seen is stale in a value that the apiserver did not write again.
-func (s *settler) elided(kv etcdscan.KeyValue) bool {
-	ok, _ := s.current(s.target, kv)
+func (s *settler) elided(ctx context.Context, kv etcdscan.KeyValue) bool {
+	ok, _ := s.current(ctx, s.target, kv)
 	return ok
 }
 
@@ -205,8 +205,8 @@ func (s *settler) foreign() bool { return s.answers > 0 && s.strange == s.answer
 
 // changed settles an object that was written since the scan: by somebody else, or by a request of ours whose answer was
 // lost. One that is stale again stays for the next round.
-func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
-	if ok, _ := s.current(s.target, kv); !ok {
+func (s *settler) changed(ctx context.Context, res rewrite.Result, kv etcdscan.KeyValue) error {
+	if ok, _ := s.current(ctx, s.target, kv); !ok {
 		return nil
 	}
 	if res.Uncertain || s.probed == (ownWrite{key: res.Ref, revision: kv.ModRevision}) {
@@ -217,8 +217,8 @@ func (s *settler) changed(res rewrite.Result, kv etcdscan.KeyValue) error {
 	return nil
 }
 
-func (s *settler) stopLaggard(kv etcdscan.KeyValue) *Stop {
-	_, found := s.current(s.target, kv)
+func (s *settler) stopLaggard(ctx context.Context, kv etcdscan.KeyValue) *Stop {
+	_, found := s.current(ctx, s.target, kv)
 	return &Stop{Code: StopLaggard,
 		Message: fmt.Sprintf("the apiserver takes the patches and writes nothing: it still writes %s as %s, not as %s", s.target.name, found, s.wanted(s.target)),
 		Hint:    "has every apiserver loaded the new EncryptionConfiguration, with this key first? A reload takes up to a minute; apiserver_encryption_config_controller_last_config_info in /metrics tells the hash of the file in use"}

@@ -132,11 +132,7 @@ func look(ctx context.Context, req Request, definitions []*crd.Definition, stran
 		}
 	}
 	scope := etcdscan.NewScope(prefixes, roots)
-	progress := req.Progress
-	if progress == nil {
-		progress = new(etcdscan.Progress)
-	}
-	result, err := etcdscan.Scan(ctx, req.Store, scope, 0, c, progress)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: req.Store, Scope: scope, Opener: req.Opener, Progress: req.Progress}, c)
 	if err != nil {
 		return nil, err
 	}

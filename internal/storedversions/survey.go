@@ -42,8 +42,9 @@ type Request struct {
 	// Served tells which resources the API serves besides those of CustomResourceDefinitions, and whether that is all of
 	// them.
 	Served   func(context.Context) (served map[verify.Resource]bool, whole bool)
-	Prefixes []string // empty: the storage roots found in etcd
-	Names    []string // of definitions; empty: all
+	Prefixes []string        // empty: the storage roots found in etcd
+	Names    []string        // of definitions; empty: all
+	Opener   etcdscan.Opener // nil: ciphertext stays closed
 	Version  string
 	Now      func() time.Time
 	Progress *etcdscan.Progress

@@ -71,7 +71,7 @@ func (discard) Take(*etcdscan.Record, *etcdscan.Entry) error { return nil }
 func scan(t *testing.T, src etcdscan.Source) etcdscan.Result {
 	t.Helper()
 	scope := etcdscan.NewScope([]string{"/registry"}, []string{"/registry"})
-	res, err := etcdscan.Scan(t.Context(), src, scope, 0, discard{}, new(etcdscan.Progress))
+	res, err := etcdscan.Scan(t.Context(), etcdscan.Reading{Source: src, Scope: scope}, discard{})
 	if err != nil {
 		t.Fatal(err)
 	}

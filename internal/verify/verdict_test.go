@@ -63,7 +63,7 @@ func TestStaleWhereverTheNameEnds(t *testing.T) {
 		{"secrets=aesgcm:key3", true, true},
 		{"secrets=aesgcm", false, false},
 	} {
-		entry := etcdscan.Inspect("/registry", &etcdscan.KeyValue{Key: "/registry/secrets/ns/a", Value: []byte(aesgcm("key1:2022", 0))})
+		entry := etcdscan.Inspect(t.Context(), "/registry", &etcdscan.KeyValue{Key: "/registry/secrets/ns/a", Value: []byte(aesgcm("key1:2022", 0))}, nil)
 		es := parse(t, []string{c.expect})
 		if suspect := es.Suspect(&entry); suspect != c.suspect {
 			t.Errorf("%s: suspect %v", c.expect, suspect)

@@ -28,7 +28,7 @@ const (
 type Encryption struct {
 	Provider Provider `json:"provider"`
 	Version  string   `json:"version"`
-	// Key is the name of the key, or of the KMS provider; printable ASCII.
+	// Key is the name of the key, or of the KMS provider; printable ASCII unless it is one of Names.
 	Key string `json:"key"`
 	// KeyID is the key encryption key's ID under KMS v2, as ShowKeyID writes it.
 	KeyID string `json:"keyID"`

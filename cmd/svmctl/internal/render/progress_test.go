@@ -54,7 +54,7 @@ func (l lost) Read(_ context.Context, r etcdscan.Range, _ int64) iter.Seq2[[]etc
 func begin(t *testing.T, p *etcdscan.Progress) {
 	t.Helper()
 	scope := etcdscan.NewScope([]string{"/registry/"}, []string{"/registry"})
-	if _, err := etcdscan.Scan(t.Context(), lost{rotation()}, scope, 0, discard{}, p); err != nil {
+	if _, err := etcdscan.Scan(t.Context(), etcdscan.Reading{Source: lost{rotation()}, Scope: scope, Progress: p}, discard{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,79 @@
+package atrest
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+)
+
+// Names are the key names that an EncryptionConfiguration has. They settle where the name in a transformer prefix ends: at the
+// end of the longest one that the value begins with. The zero value knows none.
+type Names struct{ known []Encryption } // the longer name first
+
+// NewNames takes provider, version and key from each; an entry without a key is left out.
+func NewNames(known []Encryption) Names {
+	var n Names
+	for _, e := range known {
+		e = Encryption{Provider: e.Provider, Version: e.Version, Key: e.Key}
+		if e.Key != "" && !slices.Contains(n.known, e) {
+			n.known = append(n.known, e)
+		}
+	}
+	slices.SortStableFunc(n.known, func(a, b Encryption) int { return cmp.Compare(len(b.Key), len(a.Key)) })
+	return n
+}
+
+// Parse is Parse where a name is known, which then is the value's only candidate, printable or not; of several the longest whose
+// body the transformer can have written. Every other value is read as Parse reads it.
+func (n Names) Parse(value []byte) Value {
+	if len(n.known) == 0 || !bytes.HasPrefix(value, reserved) {
+		return Parse(value)
+	}
+	var first *Value
+	for _, e := range n.known {
+		body, ok := bodyOf(value, e)
+		if !ok {
+			continue
+		}
+		v := known(e, body)
+		if v.Fault == "" {
+			return v
+		}
+		if first == nil {
+			first = &v
+		}
+	}
+	if first != nil {
+		return *first
+	}
+	return Parse(value)
+}
+
+// bodyOf is what follows the key name, if the value begins with that name's transformer prefix.
+func bodyOf(value []byte, e Encryption) ([]byte, bool) {
+	rest := value[len(reserved):]
+	for _, part := range [...]string{string(e.Provider), e.Version, e.Key} {
+		if len(rest) <= len(part) || string(rest[:len(part)]) != part || rest[len(part)] != ':' {
+			return nil, false
+		}
+		rest = rest[len(part)+1:]
+	}
+	return rest, true
+}
+
+func known(e Encryption, body []byte) Value {
+	v := Value{Encryption: e, Payload: body}
+	if e.Provider == KMS && e.Version == V2 {
+		var ok bool
+		if v.Encryption.KeyID, ok = keyID(body); !ok {
+			v.Fault = FaultKMSv2Frame
+		}
+		return v
+	}
+	for _, t := range transformers {
+		if t.encryption.Provider == e.Provider && t.encryption.Version == e.Version && !t.possible(body) {
+			v.Fault = t.fault
+		}
+	}
+	return v
+}

@@ -1,0 +1,48 @@
+package etcdscan
+
+import (
+	"context"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/etcdscan/stored"
+)
+
+// Opener opens values as an apiserver with some EncryptionConfiguration would. It is safe for concurrent use.
+type Opener interface {
+	// Parse is atrest.Parse with the key names of the configuration.
+	Parse(value []byte) atrest.Value
+	// Open opens the value of an object, and tells whether an apiserver could. v is what Parse made of it, without a Fault.
+	Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) Opening
+}
+
+// Opening is what came of one value.
+type Opening struct {
+	Tried         bool
+	Payload       []byte        // of a value that was encrypted and is open; whoever asked for it clears it
+	Header        stored.Header // of Payload
+	Undecodable   error         // why Payload has no header; a fixed text
+	AtRest        atrest.Encryption
+	Twin          int  // which of several keys of that name opened it, from 0
+	Authenticated bool // the cipher vouches for the payload, and for the etcd key it lies under
+	Obstacle      Obstacle
+}
+
+// Obstacle is why an apiserver with the configuration could not read a value: a fixed text. The zero value: it could.
+type Obstacle string
+
+const (
+	NoObstacle    Obstacle = ""
+	NoSuchKey     Obstacle = "the EncryptionConfiguration has no such key"
+	OtherResource Obstacle = "the EncryptionConfiguration has this key, and not for this resource"
+	NoIdentity    Obstacle = "plaintext, and the EncryptionConfiguration has no identity provider for this resource"
+	OtherMaterial Obstacle = "the EncryptionConfiguration has a key of this name, with other material"
+	Damaged       Obstacle = "the key fits, and the value is damaged"
+	Moved         Obstacle = "the key fits, and the value was encrypted for another etcd key"
+	Unauthentic   Obstacle = "the value does not authenticate: it is damaged, or was encrypted for another etcd key"
+	PluginSilent  Obstacle = "the KMS plugin does not answer"
+	PluginRefused Obstacle = "the KMS plugin refuses to decrypt the data key"
+)
+
+// Unknown tells that nobody could look, so that the value may be as it should be.
+func (o Obstacle) Unknown() bool { return o == PluginSilent || o == PluginRefused }
