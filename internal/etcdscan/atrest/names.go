@@ -23,8 +23,8 @@ func NewNames(known []Encryption) Names {
 	return n
 }
 
-// Parse is Parse where a name is known, which then is the value's only candidate, printable or not; of several the longest whose
-// body the transformer can have written. Every other value is read as Parse reads it.
+// Parse reads one stored value. A name that is known is the only candidate for its key, printable or not: of several the longest
+// one that leaves a body which the transformer can have written. Every other value is read as Parse reads it.
 func (n Names) Parse(value []byte) Value {
 	if len(n.known) == 0 || !bytes.HasPrefix(value, reserved) {
 		return Parse(value)
@@ -43,10 +43,10 @@ func (n Names) Parse(value []byte) Value {
 			first = &v
 		}
 	}
-	if first != nil {
-		return *first
+	if v := Parse(value); first == nil || v.Fault == "" {
+		return v
 	}
-	return Parse(value)
+	return *first
 }
 
 // bodyOf is what follows the key name, if the value begins with that name's transformer prefix.
