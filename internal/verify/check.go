@@ -37,6 +37,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 	}
 	reasons = append(reasons, es.kmsDoubts(ev.Entries)...)
 	reasons = append(reasons, es.inferredNames(ev.Entries)...)
+	reasons = append(reasons, es.uncovered(ev.Entries)...)
 	reasons = append(reasons, es.nothingFound(ev)...)
 	if ev.Shortfall != nil {
 		reasons = append(reasons, Reason{Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Message: ev.Shortfall.Error()}})
@@ -112,13 +113,14 @@ func (es Expectations) judgedApart(candidates []etcdscan.Group) bool {
 // so that neither a rotation inside the plugin nor the move to v2 can be told to be complete.
 func (es Expectations) kmsDoubts(entries []etcdscan.Entry) []Reason {
 	keyIDs := make(map[string]map[string]bool) // per key of the expectation
-	judged := func(e etcdscan.Entry) (want Value, ok bool) {
-		expectation, ok := es.For(Resource{Group: e.Group.Group, Name: e.Resource})
-		want = expectation.Value
-		return want, ok && e.Resource != "" && want.Provider == string(atrest.KMS) && want.KeyID == "" && want.Matches(e.AtRest)
+	judged := func(e etcdscan.Entry) (want Expectation, ok bool) {
+		want, ok = es.For(Resource{Group: e.Group.Group, Name: e.Resource})
+		v := want.Value
+		return want, ok && e.Resource != "" && v.Provider == string(atrest.KMS) && v.KeyID == "" && v.Matches(e.AtRest)
 	}
 	for _, e := range entries {
-		if want, ok := judged(e); ok && e.AtRest.Version != atrest.V1 {
+		if expectation, ok := judged(e); ok && e.AtRest.Version != atrest.V1 {
+			want := expectation.Value
 			if keyIDs[want.Key] == nil {
 				keyIDs[want.Key] = make(map[string]bool)
 			}
@@ -134,11 +136,14 @@ func (es Expectations) kmsDoubts(entries []etcdscan.Entry) []Reason {
 		doubts[f][Resource{Group: e.Group.Group, Name: e.Resource}] += e.Objects
 	}
 	for _, e := range entries {
-		want, ok := judged(e)
+		expectation, ok := judged(e)
+		want := expectation.Value
 		switch {
 		case !ok:
 		case e.AtRest.Version == atrest.V1:
 			doubt(e, want, "KMS v1 does not show which KEK encrypted a value: a rotation inside the plugin cannot be seen")
+		case expectation.Configured.KeyIDUnknown != "":
+			doubt(e, want, "which key the KMS plugin encrypts with now is not known: "+expectation.Configured.KeyIDUnknown)
 		case len(keyIDs[want.Key]) > 1:
 			doubt(e, want, fmt.Sprintf("%d key IDs are stored and the expectation names none", len(keyIDs[want.Key])))
 		}
@@ -182,12 +187,9 @@ func (es Expectations) nothingFound(ev Evidence) []Reason {
 	var reasons []Reason
 	for _, want := range es {
 		seen := slices.ContainsFunc(ev.Entries, func(e etcdscan.Entry) bool {
-			if want.Resource == AnyResource {
-				return e.Resource != ""
-			}
-			return Resource{Group: e.Group.Group, Name: e.Resource} == want.Resource
+			return e.Resource != "" && want.Resource.Covers(Resource{Group: e.Group.Group, Name: e.Resource})
 		})
-		if seen || want.unasked() || (want.Resource != AnyResource && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
+		if seen || want.unasked() || want.Configured.nobodyAsked(want) || (!want.Resource.Wildcard() && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
 			continue
 		}
 		reasons = append(reasons, Reason{Resource: want.Resource, Whole: true, Fault: Fault{Code: NothingFound, Severity: Warning, Expected: want.Value.String(),

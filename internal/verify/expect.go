@@ -58,16 +58,28 @@ func Describe(e atrest.Encryption) string {
 	return Value{Provider: string(e.Provider), Key: e.Key, KeyID: e.KeyID}.String()
 }
 
-// Resource is a group-resource as kubectl writes it: secrets, deployments.apps; "*" stands for all API resources.
+// Resource is a group-resource as kubectl writes it: secrets, deployments.apps. The name "*" stands for all of a group.
 type Resource struct{ Group, Name string }
 
 // AnyResource is the expectation that covers every API resource without one of its own.
-var AnyResource = Resource{Name: "*"}
+var AnyResource = Resource{Group: "*", Name: "*"}
 
-// ParseResource reads RESOURCE or RESOURCE.GROUP. A built-in resource may be named without its group.
+// Wildcard tells whether it stands for more than one resource.
+func (r Resource) Wildcard() bool { return r.Name == "*" }
+
+// Covers tells whether another resource is it, or one of those that it stands for.
+func (r Resource) Covers(other Resource) bool {
+	return r == other || r == AnyResource || r.Wildcard() && r.Group == other.Group
+}
+
+// ParseResource reads RESOURCE or RESOURCE.GROUP. A built-in resource may be named without its group. As in an
+// EncryptionConfiguration "*.apps" stands for a group and "*." for the core group; "*" is everything.
 func ParseResource(s string) (Resource, error) {
-	if s == "*" {
+	if s == "*" || s == "*.*" {
 		return AnyResource, nil
+	}
+	if group, ok := strings.CutPrefix(s, "*."); ok && !strings.ContainsAny(group, "/=* ") {
+		return Resource{Group: group, Name: "*"}, nil
 	}
 	name, group, _ := strings.Cut(s, ".")
 	if name == "" || strings.ContainsAny(s, "/=* ") || strings.HasSuffix(s, ".") {
@@ -83,10 +95,15 @@ func ParseResource(s string) (Resource, error) {
 }
 
 func (r Resource) String() string {
-	if r.Group == "" {
-		return r.Name
+	switch {
+	case r == AnyResource:
+		return "*"
+	case r.Group != "":
+		return r.Name + "." + r.Group
+	case r.Wildcard():
+		return "*."
 	}
-	return r.Name + "." + r.Group
+	return r.Name
 }
 
 // From tells where an expectation comes from.
@@ -100,11 +117,12 @@ const (
 
 // Expectation is what one resource should look like.
 type Expectation struct {
-	Resource Resource
-	Value    Value  // zero: nothing expected
-	Version  string // apiVersion, such as apps/v1; empty: nothing expected
-	From     From
-	Declared Declared
+	Resource   Resource
+	Value      Value  // zero: nothing expected
+	Version    string // apiVersion, such as apps/v1; empty: nothing expected
+	From       From
+	Declared   Declared
+	Configured Configured
 }
 
 // Expectations hold at most one Expectation per resource.
@@ -162,25 +180,29 @@ func (es *Expectations) add(r Resource) *Expectation {
 	return &(*es)[len(*es)-1]
 }
 
-// For is the expectation of a resource: its own where there is one, each missing half from "*".
+// For is the expectation of a resource: its own where there is one, each missing half from that of its group, or else from "*".
 func (es Expectations) For(r Resource) (Expectation, bool) {
-	var own, any Expectation
+	var own, group, any Expectation
 	for _, e := range es {
 		switch e.Resource {
 		case r:
 			own = e
 		case AnyResource:
 			any = e
+		case Resource{Group: r.Group, Name: "*"}:
+			group = e
 		}
 	}
-	if own.Value == (Value{}) {
-		own.Value = any.Value
-	}
-	if own.Version == "" {
-		own.Version = any.Version
-	}
-	if own.From == "" {
-		own.From = any.From
+	for _, wider := range []Expectation{group, any} {
+		if own.Value == (Value{}) {
+			own.Value, own.Configured = wider.Value, wider.Configured
+		}
+		if own.Version == "" {
+			own.Version = wider.Version
+		}
+		if own.From == "" {
+			own.From = wider.From
+		}
 	}
 	if !own.Declared.Asked && !any.Declared.Exhaustive {
 		own.Declared.Asked = any.Declared.Asked // and not answered

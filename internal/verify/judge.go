@@ -3,6 +3,7 @@ package verify
 import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/etcdscan/stored"
 )
 
 // Judge lists what is the matter with every object of a group. All of it follows from the group: an object has the
@@ -24,7 +25,7 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 	if !ok {
 		return faults
 	}
-	if g.Fault == etcdscan.WrongPlace {
+	if g.Fault == etcdscan.WrongPlace || g.Fault == etcdscan.CannotOpen && !g.Obstacle.Unknown() {
 		faults[0].Severity = Error
 	}
 	return append(faults, e.judge(g)...)
@@ -40,6 +41,8 @@ func byteFaults(g etcdscan.Group) []Fault {
 		f.Code, f.Found, f.Message = Empty, "", "the key has no value"
 	case etcdscan.UnknownTransformer:
 		f.Code, f.Message = UnknownTransformer, "the value has the reserved prefix k8s:enc: and a provider that svmctl does not know"
+	case etcdscan.CannotOpen:
+		f.Code, f.Message = CannotOpen, "an apiserver with this file cannot read it: "+string(g.Obstacle)
 	case etcdscan.WrongPlace:
 		f.Code, f.Message = WrongPlace, "the object's own name and namespace are not those of the key it lies under"
 	default:
@@ -55,7 +58,8 @@ func (es Expectations) unknownKey(g etcdscan.Group) []Fault {
 	if err != nil {
 		beside = Resource{}
 	}
-	_, judged := es.For(beside)
+	e, judged := es.For(beside)
+	judged = judged && !e.Configured.Uncovered
 	if !judged && !(g.Beside == "" && es.exhaustive()) || g.Fault != etcdscan.NoFault {
 		return nil
 	}
@@ -69,7 +73,11 @@ func (es Expectations) unknownKey(g etcdscan.Group) []Fault {
 func (e Expectation) judge(g etcdscan.Group) []Fault {
 	var faults []Fault
 	if e.Value != (Value{}) && readable(g) {
-		if f, ok := e.Value.judge(g.AtRest); !ok {
+		f, ok := e.Value.judge(g.AtRest)
+		if ok {
+			f, ok = e.Configured.judgeTwin(f, g)
+		}
+		if !ok {
 			faults = append(faults, f)
 		}
 	}
@@ -84,7 +92,7 @@ func readable(g etcdscan.Group) bool {
 	if g.AtRest.Provider == atrest.Unknown {
 		return false
 	}
-	return g.AtRest.Provider != atrest.Identity || g.Fault == etcdscan.NoFault || g.Fault == etcdscan.WrongPlace
+	return g.AtRest.Provider != atrest.Identity || g.Stored != (stored.Type{})
 }
 
 // judge compares how a value is encrypted with what was expected; ok means that it agrees as far as it can be seen.

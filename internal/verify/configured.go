@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"slices"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+)
+
+// Configured is what an EncryptionConfiguration says of an expected value. The zero value: nobody was asked, or it says no more
+// than the value.
+type Configured struct {
+	// Asked: the value is the key that the EncryptionConfiguration writes with.
+	Asked bool
+	// Uncovered: no rule covers the resource, which is therefore written in plaintext.
+	Uncovered bool
+	// Twins: several keys of the file bear the provider and name of the value, and Twin tells which of them is meant.
+	Twins bool
+	Twin  int
+	// KeyIDUnknown is why the value names no key ID although its KMS plugin has one; empty if that is not so.
+	KeyIDUnknown string
+}
+
+// WithConfigured adds what an EncryptionConfiguration expects. A value that somebody named stays, and so does one that is named
+// for a whole group or everything: it outweighs all that the file says of it.
+func (es Expectations) WithConfigured(configured Expectations) Expectations {
+	all := slices.Clone(es)
+	for _, c := range configured {
+		named := slices.ContainsFunc(es, func(e Expectation) bool { return e.Value != (Value{}) && e.Resource.Covers(c.Resource) })
+		if named {
+			continue
+		}
+		e := all.add(c.Resource)
+		e.Value, e.From, e.Configured = c.Value, c.From, c.Configured
+	}
+	return all
+}
+
+// nobodyAsked tells whether an expectation follows from a wildcard of the file: that there is nothing is no doubt.
+func (c Configured) nobodyAsked(e Expectation) bool {
+	return c.Asked && e.Resource.Wildcard() && e.Version == ""
+}
+
+// judgeTwin tells whether a value under the expected name is under the key that is meant, where several bear the name.
+func (c Configured) judgeTwin(f Fault, g etcdscan.Group) (Fault, bool) {
+	switch {
+	case !c.Twins || g.AtRest.Provider == atrest.Identity:
+		return f, true
+	case g.Opened == etcdscan.Verified && g.Twin == c.Twin:
+		return f, true
+	case g.Opened == etcdscan.Verified:
+		f.Code, f.Severity, f.Message = StaleKey, Error, "encrypted under another key of that name than the one that writes"
+		return f, false
+	}
+	f.Code, f.Severity, f.Message = AmbiguousKey, Warning, "several keys of the file bear this name, and the value was not opened"
+	return f, false
+}
+
+// sensitive are resources that hold credentials: what the Kubernetes and OpenShift documentation has encrypted first.
+var sensitive = []Resource{
+	{Name: "secrets"}, {Name: "configmaps"},
+	{Group: "route.openshift.io", Name: "routes"},
+	{Group: "oauth.openshift.io", Name: "oauthaccesstokens"}, {Group: "oauth.openshift.io", Name: "oauthauthorizetokens"},
+}
+
+// uncovered points out what the EncryptionConfiguration leaves in plaintext although it may hold credentials.
+func (es Expectations) uncovered(entries []etcdscan.Entry) []Reason {
+	objects := make(map[Resource]int64)
+	for _, e := range entries {
+		r := Resource{Group: e.Group.Group, Name: e.Resource}
+		if want, ok := es.For(r); ok && want.Configured.Uncovered && slices.Contains(sensitive, r) && e.AtRest.Provider == atrest.Identity {
+			objects[r] += e.Objects
+		}
+	}
+	var reasons []Reason
+	for r, n := range objects {
+		reasons = append(reasons, Reason{Resource: r, Objects: n, Whole: true, Fault: Fault{Code: Uncovered, Severity: Info, Found: string(atrest.Identity),
+			Message: "the EncryptionConfiguration does not cover this resource, which may hold credentials"}})
+	}
+	slices.SortFunc(reasons, compareReasons)
+	return reasons
+}
