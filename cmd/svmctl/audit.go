@@ -32,6 +32,9 @@ func newAuditCommand(p *program) *cobra.Command {
 are stored. With an expectation it also judges: every object that is not as expected is a finding, and the verdict is
 Complete, Incomplete or Indeterminate. What was not read is never clean.
 
+With --encryption-provider-config every value is opened, its own metadata is compared with the key it lies under, and each
+resource is expected under the key that the file writes it with. Without it a key's name is what a value says itself.
+
 It only reads. The apiserver is asked for two things alone: whether a resource that was expected and not found in etcd
 really has no objects, and with --expect-storage-versions at which version it stores each resource. Objects at another
 version are then StaleVersion, those of a resource that no API serves OrphanedResource.`,
@@ -44,12 +47,16 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
   # is everything stored at the version that the API declares?
   svmctl audit --expect-storage-versions
 
+  # is everything as this EncryptionConfiguration writes it, and can all of it be read with it?
+  svmctl audit --encryption-provider-config /etc/kubernetes/enc/enc.yaml
+
   # one resource under another storage root, for a program
   svmctl audit --prefix /kubernetes.io/secrets -o json`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
 	kube := addKubeFlags(cmd.Flags())
+	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
 	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
 	cmd.Flags().StringArrayVar(&expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`, such as deployments.apps=apps/v1; repeatable")
@@ -73,6 +80,15 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if revision < 0 {
 			return usageError(fmt.Errorf("--revision %d: revisions begin at 1", revision))
 		}
+		if _, err := p.locate(etcd, kube, enc); err != nil {
+			return err
+		}
+		unlocked, err := enc.load(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlocked.close()
+		expectations = unlocked.expected(expectations)
 		var gaps []string
 		if storageVersions {
 			if expectations, gaps, err = declared(ctx, kube, expectations); err != nil {
@@ -88,6 +104,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		result, err := audit.Run(ctx, audit.Request{
 			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
+			Opener: unlocked.opener(), Sample: unlocked.sample(), Encryption: unlocked.named(), Announce: p.announce,
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
 				return err == nil && expect.Empty(ctx, cfg, r, store.Revision)
@@ -112,7 +129,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if result.Unsupported {
 			return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
 		}
-		return verdictExit(result.Verdict)
+		return unlocked.withSilentPlugin(verdictExit(result.Verdict), result.Silent)
 	}
 	return cmd
 }

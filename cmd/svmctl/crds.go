@@ -12,7 +12,6 @@ import (
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/live"
 	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
@@ -45,6 +44,7 @@ resources whose definition is gone while their objects remain in etcd. It only r
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
 	kube := addKubeFlags(cmd.Flags())
+	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
 	cmd.Flags().BoolVar(&fail, "fail", false, "exit with 3 when a definition is not Clean")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -52,11 +52,11 @@ resources whose definition is gone while their objects remain in etcd. It only r
 		if err != nil {
 			return err
 		}
-		req, store, err := crdsRequest(cmd.Context(), etcd, kube, names)
+		req, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
 		if err != nil {
 			return err
 		}
-		defer store.Close()
+		defer closeAll()
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
 		result, err := storedversions.Survey(cmd.Context(), req)
 		stopProgress()
@@ -108,6 +108,7 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
 	kube := addKubeFlags(cmd.Flags())
+	enc := addEncryptionFlags(cmd.Flags())
 	servers := new(apiserverFlags)
 	servers.add(cmd.Flags())
 	cmd.Flags().BoolVar(&all, "all", false, "every CustomResourceDefinition")
@@ -129,11 +130,11 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 		if err != nil {
 			return err
 		}
-		request, store, err := crdsRequest(cmd.Context(), etcd, kube, names)
+		request, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
 		if err != nil {
 			return err
 		}
-		defer store.Close()
+		defer closeAll()
 		cfg, err := kube.config()
 		if err != nil {
 			return err
@@ -224,8 +225,11 @@ func unknownName(err error) error {
 	return err
 }
 
-// crdsRequest connects to both sides. The caller closes the store.
-func crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, names []string) (storedversions.Request, *live.Store, error) {
+// crdsRequest connects to both sides. The caller ends that.
+func (p *program) crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags, names []string) (storedversions.Request, func(), error) {
+	if _, err := p.locate(etcd, kube, enc); err != nil {
+		return storedversions.Request{}, nil, err
+	}
 	cfg, err := kube.config()
 	if err != nil {
 		return storedversions.Request{}, nil, err
@@ -234,13 +238,18 @@ func crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, names []
 	if err != nil {
 		return storedversions.Request{}, nil, err
 	}
-	store, err := etcd.open(ctx)
+	unlocked, err := enc.load(ctx)
 	if err != nil {
 		return storedversions.Request{}, nil, err
 	}
+	store, err := etcd.open(ctx)
+	if err != nil {
+		unlocked.close()
+		return storedversions.Request{}, nil, err
+	}
 	return storedversions.Request{
-		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names,
+		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names, Opener: unlocked.opener(),
 		Served:  func(ctx context.Context) (map[verify.Resource]bool, bool) { return expect.Served(ctx, cfg) },
 		Version: version, Now: time.Now, Progress: new(etcdscan.Progress),
-	}, store, nil
+	}, func() { store.Close(); unlocked.close() }, nil
 }

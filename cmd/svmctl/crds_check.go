@@ -62,6 +62,7 @@ Exit status:
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
 	kube := addKubeFlags(cmd.Flags())
+	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "`file` with definitions in YAML or JSON, a directory of such, or - for stdin; repeatable")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json or yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -80,6 +81,14 @@ Exit status:
 		if err != nil {
 			return err
 		}
+		if _, err := p.locate(etcd, kube, enc); err != nil {
+			return err
+		}
+		unlocked, err := enc.load(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlocked.close()
 		cfg, err := kube.config()
 		if err != nil {
 			return err
@@ -96,7 +105,7 @@ Exit status:
 		progress := new(etcdscan.Progress)
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		report, err := gate.Run(ctx, gate.Request{
-			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes,
+			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes, Opener: unlocked.opener(),
 			NoneDefined: func(ctx context.Context) bool {
 				return expect.Empty(ctx, cfg, verify.Resource{Group: "apiextensions.k8s.io", Name: "customresourcedefinitions"}, store.Revision)
 			},

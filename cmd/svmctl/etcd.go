@@ -31,6 +31,13 @@ func addEtcdFlags(fs *pflag.FlagSet, env func(string) (string, bool)) *etcdFlags
 	return f
 }
 
+// told tells whether a flag or a variable says how to reach etcd.
+func (f *etcdFlags) told() bool {
+	endpoints, _ := f.env("ETCDCTL_ENDPOINTS")
+	c := f.config
+	return len(f.endpoints) > 0 || endpoints != "" || c.CACert != "" || c.Cert != "" || c.Key != "" || c.User != ""
+}
+
 // open connects, taking from the environment what no flag names.
 func (f *etcdFlags) open(ctx context.Context) (*live.Store, error) {
 	cfg := f.config

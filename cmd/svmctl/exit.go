@@ -15,6 +15,7 @@ import (
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/decrypt"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/rewrite"
@@ -105,6 +106,7 @@ func hintsFor(err error) []string {
 		record           tls.RecordHeaderError
 		unknownResource  *rewrite.UnknownResourceError
 		file             *live.FileError
+		configuration    *decrypt.FileError
 		unreachable      *live.UnreachableError
 		stop             *migrate.Stop
 		unchecked        *migrate.UncheckedError
@@ -114,6 +116,10 @@ func hintsFor(err error) []string {
 		refusedCRD       *crd.RefusedError
 	)
 	switch {
+	case errors.As(err, &configuration) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
+		return []string{"the apiserver's flag --encryption-provider-config names the file; only root may read it, as a rule"}
+	case errors.As(err, &configuration):
+		return []string{"an apiserver with this file would not start, or would go on with the file before"}
 	case errors.Is(err, live.ErrNoEndpoints):
 		return []string{"pass --endpoints, --cacert, --cert and --key, or set ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY"}
 	case errors.Is(err, live.ErrHalfKeyPair):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -26,6 +27,20 @@ func addKubeFlags(set *pflag.FlagSet) *kubeFlags {
 	flags.ContextOverrideFlags.Namespace.LongName = ""
 	clientcmd.BindOverrideFlags(&f.overrides, set, flags)
 	return f
+}
+
+// fallBack takes a kubeconfig where nobody names one and none is where kubectl looks; it tells whether it did.
+func (f *kubeFlags) fallBack(file string) bool {
+	if f.loading.ExplicitPath != "" || f.overrides.ClusterInfo.Server != "" {
+		return false
+	}
+	for _, usual := range f.loading.Precedence {
+		if _, err := os.Stat(usual); err == nil {
+			return false
+		}
+	}
+	f.loading.ExplicitPath = file
+	return true
 }
 
 // config is how to reach the apiserver.

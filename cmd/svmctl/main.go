@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"os/signal"
@@ -34,7 +35,7 @@ func main() {
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
-	code := run(ctx, os.Args[1:], std, os.LookupEnv)
+	code := run(ctx, os.Args[1:], std, os.LookupEnv, os.DirFS("/"))
 	os.Exit(code)
 }
 
@@ -46,8 +47,8 @@ type streams struct {
 }
 
 // run is the whole program but for signals and exit.
-func run(ctx context.Context, args []string, io streams, env func(string) (string, bool)) int {
-	root := newRootCommand(io, env)
+func run(ctx context.Context, args []string, io streams, env func(string) (string, bool), host fs.FS) int {
+	root := newRootCommand(io, env, host)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if ctx.Err() != nil && err != nil {

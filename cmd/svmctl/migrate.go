@@ -63,6 +63,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs := cmd.Flags()
 	etcd := addEtcdFlags(fs, p.env)
 	kube := addKubeFlags(fs)
+	enc := addEncryptionFlags(fs)
 	servers := new(apiserverFlags)
 	fs.StringVar(&flags.to, "to", "", "migrate RESOURCE to `PROVIDER:KEY[:KEYID]`, such as aescbc:key2, or to identity")
 	fs.StringArrayVar(&flags.expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`; repeatable")
@@ -100,6 +101,13 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if err != nil {
 			return err
 		}
+		if _, err := p.locate(etcd, kube, enc); err != nil {
+			return err
+		}
+		if flags.allStale && !fs.Changed("encryption-provider-config") {
+			enc.file = "" // versions alone were asked for
+		}
+		flags.configured = enc.file != ""
 		asked, err := flags.check(args, p.inTerminal)
 		if err != nil {
 			return err
@@ -110,11 +118,16 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if req.Rewrite.Concurrency < 1 || req.APIServers.Wait < 0 || req.Rewrite.QPS < 0 || req.MaxOutage <= 0 || req.StallTimeout <= 0 || req.MaxRounds < 1 || req.Quota < 0 {
 			return usageError(errors.New("--concurrency, --max-outage, --stall-timeout and --max-rounds are positive; --qps, --etcd-quota and --wait-converged are not negative"))
 		}
+		unlocked, err := enc.load(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlocked.close()
 		req.Config, err = kube.config()
 		if err != nil {
 			return err
 		}
-		if req.Resources, req.Expectations, err = resolve(ctx, req.Config, args, asked); err != nil {
+		if req.Resources, req.Expectations, err = resolve(ctx, req.Config, args, asked, unlocked); err != nil {
 			return err
 		}
 		if err := asked.checkTarget(req.Resources, req.Expectations); err != nil {
@@ -131,6 +144,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		defer store.Close()
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
 		req.Store, req.Origin, req.Prefixes = store, origin(store), etcd.prefixes
+		req.Opener, req.Sample, req.Encryption, req.Announce = unlocked.opener(), unlocked.sample(), unlocked.named(), p.announce
 		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
 		req.Rewrite.Subresource = flags.subresource
 		req.Version, req.Now, req.Progress = version, time.Now, new(migrate.Progress)
@@ -154,7 +168,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if err := render.Migration(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		return migrationExit(result)
+		return unlocked.withSilentPlugin(migrationExit(result), result.Silent())
 	}
 	return cmd
 }

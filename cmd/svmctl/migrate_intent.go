@@ -20,6 +20,7 @@ type migrateFlags struct {
 	backend, dryRun            string
 	subresource                string
 	allStale                   bool
+	configured                 bool // there is an EncryptionConfiguration
 	yes                        bool
 }
 
@@ -81,7 +82,7 @@ func (f migrateFlags) check(args []string, canAsk bool) (intent, error) {
 	in.allStale, in.yes = f.allStale, f.yes
 	for _, arg := range args {
 		// What is no resource of Kubernetes' own by this name is judged once discovery has resolved it.
-		if r, err := verify.ParseResource(arg); err == nil && f.to == "" && !migrate.Custom(r) {
+		if r, err := verify.ParseResource(arg); err == nil && f.to == "" && !f.configured && !migrate.Custom(r) {
 			if err := in.targetOf(r, in.expectations); err != nil {
 				return in, err
 			}
@@ -90,8 +91,8 @@ func (f migrateFlags) check(args []string, canAsk bool) (intent, error) {
 	switch {
 	case f.allStale && len(args) > 0:
 		return in, usageError(errors.New("--all-stale-versions takes every resource: name none"))
-	case len(args) == 0 && len(in.expectations) == 0 && !f.allStale:
-		return in, usageError(errors.New("name a RESOURCE, or what is expected"), "svmctl migrate secrets --to aescbc:key2")
+	case len(args) == 0 && len(in.expectations) == 0 && !f.allStale && !f.configured:
+		return in, usageError(errors.New("name a RESOURCE, what is expected, or an EncryptionConfiguration"), "svmctl migrate secrets --to aescbc:key2")
 	case in.dryRun == migrate.NoDryRun && !f.yes && !canAsk:
 		return in, usageError(errors.New("there is no terminal to ask on"), "--yes goes on without asking; --dry-run shows the plan")
 	}
@@ -122,11 +123,12 @@ func (in intent) targetOf(r verify.Resource, expectations verify.Expectations) e
 	return nil
 }
 
-// resolve finds what the arguments name and what is expected of it.
-func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([]rewrite.Resource, verify.Expectations, error) {
+// resolve finds what the arguments name and what is expected of it: by a person, or else by the EncryptionConfiguration.
+func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent, unlocked *unlocked) ([]rewrite.Resource, verify.Expectations, error) {
 	if len(args) == 0 {
-		return nil, in.expectations, nil
+		return nil, unlocked.expected(in.expectations), nil
 	}
+	configured := unlocked.expected(nil)
 	var resources []rewrite.Resource
 	var expectations verify.Expectations
 	for _, arg := range args {
@@ -148,6 +150,13 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent) ([
 				return nil, nil, usageError(fmt.Errorf("%s is to become %s and is expected as %s", name, in.to, e.Value))
 			}
 			e.Value, e.From, known = in.to, verify.FromFlag, true
+		}
+		if c, ok := configured.For(name); ok && e.Value == (verify.Value{}) {
+			if c.Value.Provider == "identity" {
+				return nil, nil, usageError(fmt.Errorf("%s would be written in plaintext, as the EncryptionConfiguration has it", name),
+					fmt.Sprintf("svmctl migrate %s --to identity, if that is what you want", name))
+			}
+			e.Value, e.From, e.Configured, known = c.Value, c.From, c.Configured, true
 		}
 		resources = append(resources, r)
 		if known {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,11 +23,12 @@ Exit status:
 type program struct {
 	streams
 	env   func(string) (string, bool)
+	host  fs.FS // the files of this machine, on which svmctl looks for an apiserver's; nil: it does not look
 	color string
 }
 
-func newRootCommand(io streams, env func(string) (string, bool)) *cobra.Command {
-	p := &program{streams: io, env: env}
+func newRootCommand(io streams, env func(string) (string, bool), host fs.FS) *cobra.Command {
+	p := &program{streams: io, env: env, host: host}
 	root := &cobra.Command{
 		Use:   "svmctl",
 		Short: "Prove how Kubernetes objects are stored in etcd, and migrate those that are stale",

@@ -30,7 +30,7 @@ func call(ctx context.Context, terminal bool, env map[string]string, args ...str
 	var out, errOut bytes.Buffer
 	code := run(ctx, args, streams{
 		in: strings.NewReader(""), out: &out, err: &errOut, inTerminal: terminal, outTerminal: terminal, errTerminal: terminal,
-	}, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, nil)
 	return result{code, out.String(), errOut.String()}
 }
 
@@ -71,7 +71,7 @@ func TestClosedOutputIsAnError(t *testing.T) {
 	for _, format := range []string{"table", "wide", "json", "yaml", "csv"} {
 		var errOut bytes.Buffer
 		code := run(t.Context(), []string{"audit", "--endpoints", server.Endpoint, "-o", format, "--expect", "secrets=aescbc:key1"},
-			streams{in: strings.NewReader(""), out: fullDisk{}, err: &errOut}, func(string) (string, bool) { return "", false })
+			streams{in: strings.NewReader(""), out: fullDisk{}, err: &errOut}, func(string) (string, bool) { return "", false }, nil)
 		if code != exitFailed || !strings.Contains(errOut.String(), "svmctl: error: writing the report: the disk is full") {
 			t.Errorf("%s: exit status %d, %q", format, code, errOut.String())
 		}

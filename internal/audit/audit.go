@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,12 +25,15 @@ var (
 
 // Request is what to look at.
 type Request struct {
-	Store        etcdscan.Source
-	Origin       Source          // named in the report; revision and cluster are filled in
-	Prefixes     []string        // empty: the storage roots found in the store
-	Revision     int64           // 0: the newest
-	Opener       etcdscan.Opener // nil: ciphertext stays closed
-	Sample       bool            // open some of the values under each key, and not all
+	Store      etcdscan.Source
+	Origin     Source          // named in the report; revision and cluster are filled in
+	Prefixes   []string        // empty: the storage roots found in the store
+	Revision   int64           // 0: the newest
+	Opener     etcdscan.Opener // nil: ciphertext stays closed
+	Sample     bool            // open some of the values under each key, and not all
+	Encryption *Encryption     // named in the report; nil: no EncryptionConfiguration was at hand
+	// Announce is told, before anything is opened, how often each KMS plugin is going to be asked. It may be nil.
+	Announce     func(calls map[string]int64)
 	Expectations verify.Expectations
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
@@ -52,7 +56,7 @@ type suspect struct {
 func Run(ctx context.Context, req Request) (*Report, error) {
 	report := &Report{
 		APIVersion: APIVersion, Kind: "AuditReport", Tool: Tool{Version: req.Version}, Source: req.Origin,
-		StartedAt: req.Now().UTC(), expectations: req.Expectations,
+		StartedAt: req.Now().UTC(), expectations: req.Expectations, Encryption: req.Encryption,
 		Reasons: []Reason{}, Expectations: []Expectation{}, Groups: []Group{},
 	}
 	if report.Source.Endpoints == nil {
@@ -80,8 +84,11 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	}
 	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
 	c := &collector{expectations: req.Expectations, also: req.Also}
-	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener,
-		Sample: req.Sample, Progress: req.Progress}, c)
+	reading := etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress}
+	if err := announce(ctx, req, reading); err != nil {
+		return err
+	}
+	result, err := etcdscan.Scan(ctx, reading, c)
 	if err != nil {
 		c.close()
 		return err
@@ -99,6 +106,22 @@ func (r *Report) look(ctx context.Context, req Request) error {
 		return req.Revision == 0 && req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res)
 	}
 	r.finish(result, confirm, req.Now())
+	return nil
+}
+
+// announce counts what opening will ask of KMS plugins, and says so.
+func announce(ctx context.Context, req Request, reading etcdscan.Reading) error {
+	asker, ok := req.Opener.(etcdscan.Asker)
+	if !ok || req.Announce == nil || req.Sample {
+		return nil
+	}
+	calls, err := asker.Calls(ctx, reading)
+	if err != nil {
+		return err
+	}
+	if len(calls) > 0 {
+		req.Announce(calls)
+	}
 	return nil
 }
 
@@ -205,11 +228,23 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 		}
 	}
 	r.groups(entries)
+	r.Silent = silent(entries)
 	r.FindingCount = int64(len(r.whole))
 	for _, e := range entries {
 		r.FindingCount += e.Objects * int64(len(r.expectations.EntryFaults(e)))
 	}
 	r.FinishedAt = now.UTC()
+}
+
+// silent are the KMS providers whose plugins left values unopened.
+func silent(entries []etcdscan.Entry) []Silent {
+	var found []Silent
+	for _, e := range entries {
+		if s := (Silent{Provider: e.AtRest.Key, Obstacle: e.Obstacle}); e.Obstacle.Unknown() && !slices.Contains(found, s) {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // groups adds up entries that differ in nothing that the report shows.

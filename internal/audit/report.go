@@ -29,9 +29,11 @@ type Report struct {
 	FinishedAt   time.Time      `json:"finishedAt"`
 	Totals       Totals         `json:"totals"`
 	Expectations []Expectation  `json:"expectations"`
+	Encryption   *Encryption    `json:"encryptionConfig"` // null: there was none at hand
 	Groups       []Group        `json:"groups"`
 	FindingCount int64          `json:"findingCount"`
 	Roots        []string       `json:"-"` // storage roots by which the keys were named; one may lie within another
+	Silent       []Silent       `json:"-"` // KMS providers that were asked in vain
 	Unsupported  bool           `json:"-"` // the store was recognised as one that cannot be read yet
 
 	expectations verify.Expectations
@@ -54,6 +56,19 @@ type Source struct {
 	Integrity string   `json:"integrity"`
 	ClusterID string   `json:"clusterID"` // hex
 	Revision  int64    `json:"revision"`
+}
+
+// Encryption is the EncryptionConfiguration that was at hand.
+type Encryption struct {
+	Path string `json:"path"`
+	Hash string `json:"hash"` // sha256:… of the file, as an apiserver's metrics have it
+	Open string `json:"open"` // which values were opened: all, sample or none
+}
+
+// Silent is a KMS provider whose plugin did not decrypt.
+type Silent struct {
+	Provider string
+	Obstacle etcdscan.Obstacle
 }
 
 // Scope is what was read of it.

@@ -16,6 +16,13 @@ type Opener interface {
 	Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) Opening
 }
 
+// Asker is an Opener that has to ask somebody else about many of the values.
+type Asker interface {
+	Opener
+	// Calls counts what opening everything would ask of each KMS plugin, by the name of its provider.
+	Calls(ctx context.Context, r Reading) (map[string]int64, error)
+}
+
 // Opening is what came of one value.
 type Opening struct {
 	Tried         bool

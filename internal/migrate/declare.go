@@ -58,7 +58,7 @@ func (m *migration) declare(ctx context.Context) error {
 	for _, r := range m.Resources {
 		name := Name(r)
 		want, _ := m.Expectations.For(name)
-		if !Custom(name) || want.Value != (verify.Value{}) && want.Version == "" {
+		if !Custom(name) || want.Value != (verify.Value{}) && want.Version == "" && want.From != verify.FromConfig {
 			continue
 		}
 		d, err := m.Definitions.Get(ctx, name.String())

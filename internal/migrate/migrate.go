@@ -56,7 +56,10 @@ type Request struct {
 	Origin       audit.Source
 	Config       *rest.Config
 	Opener       etcdscan.Opener // nil: ciphertext stays closed
-	Prefixes     []string        // empty: the storage roots found in etcd
+	Sample       bool            // audit.Request's, as is the rest
+	Encryption   *audit.Encryption
+	Announce     func(calls map[string]int64)
+	Prefixes     []string // empty: the storage roots found in etcd
 	Resources    []rewrite.Resource
 	Expectations verify.Expectations // of the resources; without Resources those of all that is to be migrated
 	AllStale     bool                // every resource, at the version that the API declares
@@ -248,6 +251,14 @@ func (m *migration) audit(ctx context.Context, prefixes []string, also etcdscan.
 	m.Progress.begin(phase)
 	return audit.Run(ctx, audit.Request{
 		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Opener: m.Opener, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty,
-		Also: also, Version: m.Version, Now: m.Now, Progress: &m.Progress.Scan,
+		Sample: m.Sample, Encryption: m.Encryption, Announce: m.announce(), Also: also, Version: m.Version, Now: m.Now, Progress: &m.Progress.Scan,
 	})
+}
+
+// announce is for the first look alone: the others ask for what has come since.
+func (m *migration) announce() func(map[string]int64) {
+	if m.report.Before != nil {
+		return nil
+	}
+	return m.Announce
 }

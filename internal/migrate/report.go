@@ -198,6 +198,14 @@ type Stop struct {
 
 func (s *Stop) Error() string { return s.Message }
 
+// Silent are the KMS providers that were asked in vain, by the last look.
+func (r *Report) Silent() []audit.Silent {
+	if r.After != nil {
+		return r.After.Silent
+	}
+	return r.Before.Silent
+}
+
 // Failures yields the objects that were not rewritten, in the order in which that became certain.
 func (r *Report) Failures() iter.Seq2[Failure, error] { return r.failures.All() }
 

@@ -52,6 +52,10 @@ func (m *migration) staleResources(ctx context.Context) ([]rewrite.Resource, err
 			continue
 		}
 		seen[reason.Resource] = true
+		if name, err := verify.ParseResource(reason.Resource); err == nil && m.wouldDecrypt(name) {
+			m.refuse(target{name: name}, fmt.Sprintf("%s would be written in plaintext, as the EncryptionConfiguration has it, and nobody asked for that: svmctl migrate %s --to identity does", name, name))
+			continue
+		}
 		r, err := Resolve(ctx, m.Config, reason.Resource)
 		var unknown *rewrite.UnknownResourceError
 		var unpatchable *rewrite.UnpatchableError
@@ -69,6 +73,12 @@ func (m *migration) staleResources(ctx context.Context) ([]rewrite.Resource, err
 		found = append(found, r)
 	}
 	return found, nil
+}
+
+// wouldDecrypt tells whether a rewrite would take encryption away although nobody named that as the target.
+func (m *migration) wouldDecrypt(r verify.Resource) bool {
+	e, ok := m.Expectations.For(r)
+	return ok && e.From == verify.FromConfig && e.Value.Provider == "identity"
 }
 
 // refuse keeps a resource out of the migration; what is stale of it stays so, and the verdict tells.

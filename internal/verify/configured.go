@@ -80,3 +80,18 @@ func (es Expectations) uncovered(entries []etcdscan.Entry) []Reason {
 	slices.SortFunc(reasons, compareReasons)
 	return reasons
 }
+
+// unauthenticated states the limit of what opening proves where the cipher vouches for nothing.
+func unauthenticated(entries []etcdscan.Entry) []Reason {
+	var n int64
+	for _, e := range entries {
+		if e.AtRest.Provider != atrest.Identity && e.Opened == etcdscan.Verified && !e.Authenticated {
+			n += e.Objects
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []Reason{{Objects: n, Whole: true, Fault: Fault{Code: Unauthenticated, Severity: Info,
+		Message: "opened by AES-CBC, which does not vouch for a value: that it is the object's is seen, that its data was not altered is not"}}}
+}

@@ -47,7 +47,7 @@ func (s seen) entry(t *testing.T) etcdscan.Entry {
 		t.Fatal(err)
 	}
 	e := etcdscan.Entry{Objects: 1, Group: etcdscan.Group{Root: "/registry", Group: r.Group, Resource: r.Name, AtRest: s.key.AtRest(), Twin: s.key.Twin,
-		Fault: s.fault, Obstacle: s.obstacle, Opened: etcdscan.Verified, Stored: stored.Type{APIVersion: "v1", Kind: "Thing"}}}
+		Fault: s.fault, Obstacle: s.obstacle, Opened: etcdscan.Verified, Authenticated: true, Stored: stored.Type{APIVersion: "v1", Kind: "Thing"}}}
 	e.AtRest.KeyID = s.keyID
 	if s.closed {
 		e.Opened, e.Stored = etcdscan.NotTried, stored.Type{}

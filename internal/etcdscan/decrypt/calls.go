@@ -17,6 +17,18 @@ import (
 // UnaskedCalls is how many data keys each KMS plugin is asked for when nobody says to ask for more.
 const UnaskedCalls = 1000
 
+// Closed is an opener that reads the key names of the file and opens nothing.
+func (r *Keyring) Closed() etcdscan.Opener { return closed{r} }
+
+type closed struct{ *Keyring }
+
+func (c closed) Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
+	if v.Encryption.Provider != atrest.Identity {
+		return etcdscan.Opening{AtRest: v.Encryption}
+	}
+	return c.Keyring.Open(ctx, o, k, value, v)
+}
+
 // Limit bounds the calls to each KMS plugin; 0 for no bound. It is to be called before anything is opened.
 func (r *Keyring) Limit(calls int64) {
 	for _, p := range r.plugins {
@@ -50,13 +62,15 @@ func (r *Keyring) Current(ctx context.Context) map[string]State {
 }
 
 // Calls counts what opening a scope would ask of each KMS plugin, by the name of the provider: once for each encrypted data
-// key that is not known yet, and never more than its limit. The scan opens nothing.
-func (r *Keyring) Calls(ctx context.Context, reading etcdscan.Reading) (map[string]int64, etcdscan.Pin, error) {
+// key that is not known yet, and never more than its limit. It reads the scope, and opens nothing.
+func (r *Keyring) Calls(ctx context.Context, reading etcdscan.Reading) (map[string]int64, error) {
+	if len(r.plugins) == 0 {
+		return nil, nil
+	}
 	c := &callCounter{Keyring: r, seen: make(map[string]map[digest]struct{})}
 	reading.Opener = c
-	result, err := etcdscan.Scan(ctx, reading, c)
-	if err != nil {
-		return nil, etcdscan.Pin{}, err
+	if _, err := etcdscan.Scan(ctx, reading, c); err != nil {
+		return nil, err
 	}
 	calls := make(map[string]int64)
 	for name, seen := range c.seen {
@@ -65,7 +79,7 @@ func (r *Keyring) Calls(ctx context.Context, reading etcdscan.Reading) (map[stri
 			calls[name] = min(calls[name], limit)
 		}
 	}
-	return calls, result.Pin, nil
+	return calls, nil
 }
 
 // maxCounted bounds the data keys that are told apart while counting, some 50 MiB of them.
@@ -114,3 +128,5 @@ func digestOf(v atrest.Value) (digest, bool) {
 	}
 	return digestV2(o), true
 }
+
+var _ etcdscan.Asker = (*Keyring)(nil)

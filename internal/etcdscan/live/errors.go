@@ -77,7 +77,7 @@ func errorCode(err error) codes.Code {
 // by trying again, and nothing is harmed.
 func transient(err error) bool {
 	if errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errStalled) || errors.Is(err, errCutShort) {
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errStalled) || errors.Is(err, errCutShort) || errors.Is(err, errShortPage) {
 		return true
 	}
 	switch errorCode(err) {
@@ -110,16 +110,23 @@ func (s *Store) retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// clusterGuard notices endpoints of different clusters: their answers must not be mixed in one proof. It notices kine as
-// well, which leaves the cluster out of its headers, where etcd's is a hash and never 0:
+// clusterGuard notices endpoints of different clusters: their answers must not be mixed in one proof. Kine leaves the
+// cluster out of its headers, where etcd's is a hash and never 0; what the first answer came from, all have to come from.
 // https://github.com/k3s-io/kine/blob/v0.17.5/pkg/server/list.go
-type clusterGuard struct{ id atomic.Uint64 }
+type clusterGuard struct {
+	id   atomic.Uint64
+	kine atomic.Bool
+}
 
 func (g *clusterGuard) check(h *etcdserverpb.ResponseHeader) error {
-	if h == nil || h.ClusterId == 0 {
+	switch {
+	case h == nil:
 		return etcdscan.ErrUnsupportedStore
-	}
-	if !g.id.CompareAndSwap(0, h.ClusterId) && g.id.Load() != h.ClusterId {
+	case h.ClusterId == 0 && g.kine.Load():
+		return nil
+	case h.ClusterId == 0 && g.id.Load() == 0:
+		return etcdscan.ErrUnsupportedStore
+	case h.ClusterId == 0 || g.kine.Load(), !g.id.CompareAndSwap(0, h.ClusterId) && g.id.Load() != h.ClusterId:
 		return ErrMixedClusters
 	}
 	return nil

@@ -48,7 +48,7 @@ type inspector interface {
 	SnapshotWithVersion(ctx context.Context) (*clientv3.SnapshotResponse, error)
 }
 
-// Store is a running etcd. It is safe for concurrent use.
+// Store is a running etcd, or kine. It is safe for concurrent use.
 type Store struct {
 	kv          getter
 	maintenance inspector
@@ -59,6 +59,7 @@ type Store struct {
 	pageBytes   int
 	stream      streamSupport
 	cluster     clusterGuard
+	kine        kineState
 }
 
 // Open prepares the client and waits until one endpoint answers, for at most the dial timeout. No request that could
@@ -115,6 +116,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		client.Close()
 		return nil, err
 	}
+	if s.Kine() && len(s.endpoints) > 1 {
+		client.Close()
+		return nil, ErrSeveralKine
+	}
 	return s, nil
 }
 
@@ -141,11 +146,14 @@ func (s *Store) introduce(ctx context.Context) error {
 func (s *Store) firstContact(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := s.kv.Get(ctx, contactKey, clientv3.WithCountOnly())
+	resp, err := s.kv.Get(ctx, contactKey, clientv3.WithCountOnly())
 	if err = classifyError(err); errors.Is(err, etcdscan.ErrPermission) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.meet(resp)
 }
 
 // SilenceTransport keeps gRPC from logging to stderr, for the whole process. It is to be called before anything else.
@@ -161,6 +169,9 @@ func (s *Store) Endpoints() []string { return s.endpoints }
 
 // Pin implements etcdscan.Source.
 func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcdscan.Pin, error) {
+	if s.Kine() {
+		return s.pinKine(ctx, revision)
+	}
 	// The header is all that is wanted. One key brings it, where etcd would walk its index to count a range.
 	at := etcdscan.Key(r.Start)
 	resp, err := s.get(ctx, at, clientv3.WithCountOnly())
@@ -182,6 +193,9 @@ func (s *Store) Pin(ctx context.Context, r etcdscan.Range, revision int64) (etcd
 
 // Count implements etcdscan.Source.
 func (s *Store) Count(ctx context.Context, r etcdscan.Range, revision int64) (int64, error) {
+	if s.Kine() {
+		return s.countKineRange(ctx, r, revision)
+	}
 	resp, err := s.get(ctx, r, clientv3.WithCountOnly(), clientv3.WithRev(revision))
 	if err != nil {
 		return 0, err
@@ -191,6 +205,9 @@ func (s *Store) Count(ctx context.Context, r etcdscan.Range, revision int64) (in
 
 // First implements etcdscan.Source.
 func (s *Store) First(ctx context.Context, r etcdscan.Range, revision int64) (string, bool, error) {
+	if s.Kine() {
+		return s.firstOfKine(ctx, r, revision)
+	}
 	resp, err := s.get(ctx, r, clientv3.WithKeysOnly(), clientv3.WithLimit(1), clientv3.WithRev(revision))
 	if err != nil {
 		return "", false, err
@@ -203,6 +220,9 @@ func (s *Store) First(ctx context.Context, r etcdscan.Range, revision int64) (st
 
 // Revision is the newest revision of the store, read linearizably.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
+	if s.Kine() {
+		return s.newestOfKine(ctx)
+	}
 	resp, err := s.get(ctx, etcdscan.Key(contactKey), clientv3.WithCountOnly())
 	if err != nil {
 		return 0, err
@@ -212,6 +232,9 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // Look reads one key as it is now, linearizably; found is false when there is none.
 func (s *Store) Look(ctx context.Context, k string) (kv etcdscan.KeyValue, found bool, err error) {
+	if s.Kine() {
+		return s.lookKine(ctx, k)
+	}
 	resp, err := s.get(ctx, etcdscan.Key(k))
 	if err != nil || len(resp.Kvs) == 0 {
 		return etcdscan.KeyValue{}, false, err
@@ -222,17 +245,28 @@ func (s *Store) Look(ctx context.Context, k string) (kv etcdscan.KeyValue, found
 // get sends one linearizable range request and retries it while that is of use.
 func (s *Store) get(ctx context.Context, r etcdscan.Range, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	start, opts := rangeOptions(r, opts)
+	return s.request(ctx, start, opts...)
+}
+
+func (s *Store) request(ctx context.Context, start string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	var resp *clientv3.GetResponse
 	err := s.retry(ctx, func() error {
-		callCtx, cancel := context.WithTimeout(ctx, s.timeout)
-		defer cancel()
 		var err error
-		if resp, err = s.kv.Get(callCtx, start, opts...); err != nil {
-			return err
-		}
-		return s.cluster.check(resp.Header)
+		resp, err = s.send(ctx, start, opts...)
+		return err
 	})
 	return resp, err
+}
+
+// send is one attempt.
+func (s *Store) send(ctx context.Context, start string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	resp, err := s.kv.Get(ctx, start, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return resp, s.cluster.check(resp.Header)
 }
 
 // rangeOptions turns a range into etcd's terms, where "\x00" as the end means no upper bound and an empty key is none.

@@ -32,6 +32,9 @@ var (
 // tried again while that is of use; a stream that breaks is not resumed. Etcd's role root is needed where etcd has users:
 // etcdscan.ErrPermission without it.
 func (s *Store) Snapshot(ctx context.Context, w io.Writer) (n int64, sum [sha256.Size]byte, err error) {
+	if s.Kine() {
+		return 0, sum, ErrNoSnapshot
+	}
 	if err := s.membersCaughtUp(ctx); err != nil {
 		return 0, sum, fmt.Errorf("taking a snapshot of etcd: %w", err)
 	}

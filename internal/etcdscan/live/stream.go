@@ -40,7 +40,9 @@ func (s *Store) Read(ctx context.Context, r etcdscan.Range, revision int64) iter
 			return !stopped
 		}
 		var err error
-		if s.stream.allowed() {
+		if s.Kine() {
+			err = s.readKine(ctx, r, revision, deliver)
+		} else if s.stream.allowed() {
 			err = s.readResuming(ctx, func() error { return s.readStream(ctx, r, revision, deliver) }, func() string { return r.Start })
 		} else {
 			err = errNoStream
