@@ -63,6 +63,7 @@ The same binary is each of the programs, with all their own flags:
 		newWebhookConfigCommand(),
 		newConversionCommand(),
 		newConversionCRDCommand(),
+		newKMSCommand(),
 	)
 	return root
 }

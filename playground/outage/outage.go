@@ -1,4 +1,5 @@
-// Package outage is when a webhook of the playground is out of order on request. It answers nothing itself.
+// Package outage is when a webhook of the playground, or its KMS plugin, is out of order on request. It answers nothing
+// itself. A call of the plugin is a review here.
 package outage
 
 import (

@@ -61,6 +61,9 @@ func (l Layout) APIServerKubeconfig(number int) string {
 // EtcdPassword is the file with the password of an etcd user.
 func (l Layout) EtcdPassword(user string) string { return l.path("etcd-" + user + "-password") }
 
+// KMSKeys is the file with the keys of a KMS plugin.
+func (l Layout) KMSKeys(name string) string { return l.path("kms-" + name + ".json") }
+
 // WebhookCertificate is the pair for a webhook server on the loopback address.
 func (l Layout) WebhookCertificate() (cert, key string) {
 	return filepath.Join(l.PKI(), "webhook.crt"), filepath.Join(l.PKI(), "webhook.key")
