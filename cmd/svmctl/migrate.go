@@ -16,6 +16,9 @@ import (
 	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
+// kmsPatience is how long to wait for apiservers to notice that a KMS plugin has another key: they ask once a minute.
+const kmsPatience = 3 * time.Minute
+
 func newMigrateCommand(p *program) *cobra.Command {
 	var (
 		flags        migrateFlags
@@ -73,7 +76,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs.BoolVar(&req.AllowPruning, "allow-pruning", false, "go on although fields would be lost for good, or nobody can see whether any would")
 	fs.StringVar(&req.SnapshotFile, "snapshot-first", "", "write a snapshot of etcd to a new `file`, which then holds every secret, before the first write")
 	servers.add(fs)
-	fs.DurationVar(&req.APIServers.Wait, "wait-converged", 0, "wait so long for the apiservers to agree on what they write")
+	fs.DurationVar(&req.APIServers.Wait, "wait-converged", 0, "wait so long for the apiservers to agree on what they write (default: 3m where all that is left is that they ask a KMS plugin for its new key, else not at all)")
 	fs.BoolVar(&req.APIServers.Force, "force", false, "go on although the apiservers do not agree")
 	fs.StringVar(&flags.backend, "backend", string(migrate.Patch), "who rewrites: patch (svmctl, stale objects alone) or svm (the in-tree StorageVersionMigration controller)")
 	fs.StringVar(&flags.dryRun, "dry-run", "none", "client: write nothing and show the plan; server: send every patch with dryRun=All, and exit with 3 when one is refused")
@@ -84,6 +87,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	fs.DurationVar(&req.MaxOutage, "max-outage", 2*time.Minute, "how long to go on without an answer of the apiserver, and how long to try one object")
 	fs.DurationVar(&req.StallTimeout, "stall-timeout", 10*time.Minute, "how long to wait for the in-tree controller while nothing changes")
 	fs.Int64Var(&req.Quota, "etcd-quota", 0, "etcd's quota in `bytes`, where etcd does not tell it (before 3.6)")
+	fs.DurationVar(&req.Settle, "settle", -1, "how long to watch etcd for late writes under the old key or version, which make the migration Incomplete (default: 30s where there are several apiservers and something was written, else not at all)")
 	fs.IntVar(&req.MaxRounds, "max-rounds", 5, "how often objects that turned stale meanwhile are taken again")
 	fs.BoolVar(&showMessages, "show-messages", false, "show the free text of refusals, which may quote the object")
 	fs.StringVarP(&output, "output", "o", "table", "`format`: table, wide, json or yaml")
@@ -115,6 +119,12 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if req.APIServers.Addresses, err = servers.addresses(); err != nil {
 			return err
 		}
+		if fs.Changed("settle") && req.Settle < 0 {
+			return usageError(errors.New("--settle is not negative"))
+		}
+		if !fs.Changed("wait-converged") {
+			req.APIServers.WaitKMS = kmsPatience
+		}
 		if req.Rewrite.Concurrency < 1 || req.APIServers.Wait < 0 || req.Rewrite.QPS < 0 || req.MaxOutage <= 0 || req.StallTimeout <= 0 || req.MaxRounds < 1 || req.Quota < 0 {
 			return usageError(errors.New("--concurrency, --max-outage, --stall-timeout and --max-rounds are positive; --qps, --etcd-quota and --wait-converged are not negative"))
 		}
@@ -145,6 +155,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
 		req.Store, req.Origin, req.Prefixes = store, origin(store), etcd.prefixes
 		req.Opener, req.Sample, req.Encryption, req.Announce = unlocked.opener(), unlocked.sample(), unlocked.named(), p.announce
+		req.Configured = unlocked.expected(nil)
 		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
 		req.Rewrite.Subresource = flags.subresource
 		req.Version, req.Now, req.Progress = version, time.Now, new(migrate.Progress)

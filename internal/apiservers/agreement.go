@@ -19,6 +19,17 @@ const (
 	Encryption                        // the EncryptionConfiguration and the keys of KMS v2 plugins
 )
 
+// Question is what the apiservers have to agree on, with one another and with what is known already.
+type Question struct {
+	Matter    Matter
+	Resources []schema.GroupResource // for StorageVersion
+
+	// EncryptionConfig is the EncryptionConfiguration that each should have loaded, as sha256:…; empty: any.
+	EncryptionConfig string
+	// KMSKeyIDs are the keys that each should encrypt with, as sha256:… of the keyID, by the names of the KMS v2 providers.
+	KMSKeyIDs map[string]string
+}
+
 // Agreement is what may be believed of all apiservers of a control plane together.
 type Agreement struct {
 	// Known is how many apiservers there must be: as many as there are live leases, and no fewer than known addresses.
@@ -44,11 +55,13 @@ type Disagreement struct {
 	What       string    `json:"what"`
 	Found      string    `json:"found"`
 	Others     string    `json:"others,omitempty"` // what more than half of them have; empty where no such majority is
+	Wanted     string    `json:"wanted,omitempty"` // what was known to be right; empty where nothing was
+	KMS        bool      `json:"-"`                // it is about the key of a KMS plugin, which apiservers ask for once a minute
 	ReloadedAt time.Time `json:"reloadedAt,omitzero"`
 }
 
-// Agreement judges what was asked. Resources count for StorageVersion alone.
-func (s *Survey) Agreement(resources []schema.GroupResource, matter Matter) Agreement {
+// Agreement judges what was asked.
+func (s *Survey) Agreement(q Question) Agreement {
 	var a Agreement
 	s.countServers(&a)
 	servers := s.Distinct()
@@ -59,18 +72,18 @@ func (s *Survey) Agreement(resources []schema.GroupResource, matter Matter) Agre
 		}
 		a.Unchecked = append(a.Unchecked, text)
 	}
-	if matter&StorageVersion != 0 {
-		for _, gr := range resources {
+	if q.Matter&StorageVersion != 0 {
+		for _, gr := range q.Resources {
 			a.judgeVersion(servers, gr)
 		}
 	}
-	if matter&Encryption != 0 && len(servers) > 0 {
-		a.judgeEncryption(servers)
+	if q.Matter&Encryption != 0 && len(servers) > 0 {
+		a.judgeEncryption(servers, q)
 	}
 	switch {
 	case len(a.Disagreements) > 0 || len(a.Missing) > 0:
 		a.Agree = new(false)
-	case len(a.Unchecked) == 0 && matter != 0:
+	case len(a.Unchecked) == 0 && q.Matter != 0:
 		a.Agree = new(true)
 	}
 	return a
@@ -102,7 +115,7 @@ func (a *Agreement) compare(what string, answers []told, reloads bool) {
 		if most != nil && t.value == most.value {
 			continue
 		}
-		d := Disagreement{Server: t.server.Address, Identity: t.server.who(), What: what, Found: t.shown}
+		d := Disagreement{Server: t.server.Address, Identity: t.server.who(), What: what, Found: t.shown, KMS: strings.HasPrefix(what, kmsKey)}
 		if most != nil {
 			d.Others = most.shown
 		}
@@ -110,6 +123,27 @@ func (a *Agreement) compare(what string, answers []told, reloads bool) {
 			d.ReloadedAt = t.server.ReloadedAt
 		}
 		a.Disagreements = append(a.Disagreements, d)
+	}
+}
+
+// want adds a disagreement for every answer that is not the one wanted, unless the apiserver has one about it already.
+func (a *Agreement) want(what string, answers []told, wanted string) {
+	if wanted == "" {
+		return
+	}
+	for _, t := range answers {
+		i := slices.IndexFunc(a.Disagreements, func(d Disagreement) bool { return d.Server == t.server.Address && d.What == what })
+		switch {
+		case t.value == wanted:
+		case i >= 0:
+			a.Disagreements[i].Wanted = wanted
+		default:
+			d := Disagreement{Server: t.server.Address, Identity: t.server.who(), What: what, Found: t.shown, Wanted: wanted, KMS: strings.HasPrefix(what, kmsKey)}
+			if !d.KMS {
+				d.ReloadedAt = t.server.ReloadedAt
+			}
+			a.Disagreements = append(a.Disagreements, d)
+		}
 	}
 }
 
@@ -163,9 +197,12 @@ func versionOf(servers []Server, gr schema.GroupResource, hash string) string {
 	return "storageVersionHash " + hash
 }
 
-const encryptionConfiguration = "EncryptionConfiguration"
+const (
+	encryptionConfiguration = "EncryptionConfiguration"
+	kmsKey                  = "key of the KMS provider "
+)
 
-func (a *Agreement) judgeEncryption(servers []Server) {
+func (a *Agreement) judgeEncryption(servers []Server, q Question) {
 	var answers []told
 	var untold []Server
 	var reasons []string
@@ -183,6 +220,7 @@ func (a *Agreement) judgeEncryption(servers []Server) {
 		answers = append(answers, t)
 	}
 	a.compare(encryptionConfiguration, answers, true)
+	a.want(encryptionConfiguration, answers, q.EncryptionConfig)
 	if len(answers) == 0 {
 		slices.Sort(reasons)
 		a.Unchecked = append(a.Unchecked, fmt.Sprintf("%s: not told by %d of %d apiservers (%s)",
@@ -194,12 +232,12 @@ func (a *Agreement) judgeEncryption(servers []Server) {
 		a.Disagreements = append(a.Disagreements, Disagreement{Server: server.Address, Identity: server.who(),
 			What: encryptionConfiguration, Found: "not told (" + reasons[i] + ")"})
 	}
-	a.judgeKMS(servers)
+	a.judgeKMS(servers, q.KMSKeyIDs)
 }
 
 // judgeKMS compares the keys that plugins offer. A provider that is not in a server's EncryptionConfiguration is no matter of
 // its own: the configurations differ then.
-func (a *Agreement) judgeKMS(servers []Server) {
+func (a *Agreement) judgeKMS(servers []Server, wanted map[string]string) {
 	configs := map[string][]string{} // provider → configurations that have it
 	for _, server := range servers {
 		for provider := range server.KMSKeyIDs {
@@ -213,9 +251,14 @@ func (a *Agreement) judgeKMS(servers []Server) {
 	for provider := range configs {
 		providers = append(providers, provider)
 	}
+	for provider := range wanted {
+		if configs[provider] == nil {
+			providers = append(providers, provider)
+		}
+	}
 	slices.Sort(providers)
 	for _, provider := range providers {
-		what := fmt.Sprintf("key of the KMS provider %q", provider)
+		what := fmt.Sprintf(kmsKey+"%q", provider)
 		var answers []told
 		var untold []Server
 		for _, server := range servers {
@@ -226,6 +269,7 @@ func (a *Agreement) judgeKMS(servers []Server) {
 			}
 		}
 		a.compare(what, answers, false)
+		a.want(what, answers, wanted[provider])
 		if len(answers) == 0 {
 			a.Unchecked = append(a.Unchecked, what+": its plugin names none to any apiserver")
 			continue

@@ -183,7 +183,7 @@ func TestAgreement(t *testing.T) {
 			if c.matter == 0 {
 				c.matter = both
 			}
-			a := Ask(t.Context(), req).Agreement(req.Resources, c.matter)
+			a := Ask(t.Context(), req).Agreement(Question{Resources: req.Resources, Matter: c.matter})
 			text, err := json.Marshal(a)
 			if err != nil {
 				t.Fatal(err)

@@ -104,7 +104,7 @@ func TestKubeconfigDown(t *testing.T) {
 	cfg := p.config()
 	cfg.Host = "https://" + nowhere
 	s := Ask(t.Context(), Request{Config: cfg, Addresses: p.endpoints})
-	if a := s.Agreement([]schema.GroupResource{requests}, StorageVersion|Encryption); word(a.Agree) != "yes" || a.Asked != 2 {
+	if a := s.Agreement(Question{Resources: []schema.GroupResource{requests}, Matter: StorageVersion | Encryption}); word(a.Agree) != "yes" || a.Asked != 2 {
 		t.Errorf("%+v", a)
 	}
 }
@@ -138,7 +138,7 @@ func TestAllResources(t *testing.T) {
 	if _, problem := (Server{}).Encryption(); problem == "" {
 		t.Error("a server that nobody asked is known to have no EncryptionConfiguration")
 	}
-	if a := new(Survey).Agreement([]schema.GroupResource{secrets}, StorageVersion); a.Agree != nil {
+	if a := new(Survey).Agreement(Question{Resources: []schema.GroupResource{secrets}, Matter: StorageVersion}); a.Agree != nil {
 		t.Error("nobody was asked, and all agree")
 	}
 }
@@ -147,10 +147,10 @@ func TestInterrupted(t *testing.T) {
 	p := newPlane(t, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if a := Ask(ctx, Request{Config: p.config(), Addresses: p.endpoints}).Agreement(nil, Encryption); word(a.Agree) == "yes" {
+	if a := Ask(ctx, Request{Config: p.config(), Addresses: p.endpoints}).Agreement(Question{Matter: Encryption}); word(a.Agree) == "yes" {
 		t.Errorf("%+v", a)
 	}
-	if _, _, err := WaitConverged(ctx, Request{Config: p.config()}, nil, Encryption, 0, time.Hour, nil); !errors.Is(err, context.Canceled) {
+	if _, _, err := WaitConverged(ctx, Request{Config: p.config()}, Question{Matter: Encryption}, 0, time.Hour, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func TestWaitConverged(t *testing.T) {
 	p.servers[1].config = "older"
 	req := Request{Config: p.config()}
 	looks := 0
-	_, a, err := WaitConverged(t.Context(), req, nil, Encryption, time.Millisecond, time.Minute, func(a Agreement) {
+	_, a, err := WaitConverged(t.Context(), req, Question{Matter: Encryption}, time.Millisecond, time.Minute, func(a Agreement) {
 		if looks++; looks == 5 {
 			p.servers[1].config = "new"
 		}
@@ -169,11 +169,11 @@ func TestWaitConverged(t *testing.T) {
 		t.Errorf("agree %s after %d looks, error %v", word(a.Agree), looks, err)
 	}
 	p.servers[1].config = "older"
-	if _, a, err := WaitConverged(t.Context(), req, nil, Encryption, time.Millisecond, 50*time.Millisecond, nil); err != nil || word(a.Agree) != "no" {
+	if _, a, err := WaitConverged(t.Context(), req, Question{Matter: Encryption}, time.Millisecond, 50*time.Millisecond, nil); err != nil || word(a.Agree) != "no" {
 		t.Errorf("agree %s in the end, error %v", word(a.Agree), err)
 	}
 	p.refuse[leasesPath], p.servers[1].config, looks = 403, "new", 0
-	if _, a, err := WaitConverged(t.Context(), req, nil, Encryption, time.Millisecond, time.Minute, func(Agreement) { looks++ }); err != nil || a.Agree != nil || looks != hopeless {
+	if _, a, err := WaitConverged(t.Context(), req, Question{Matter: Encryption}, time.Millisecond, time.Minute, func(Agreement) { looks++ }); err != nil || a.Agree != nil || looks != hopeless {
 		t.Errorf("agree %s after %d looks, error %v", word(a.Agree), looks, err)
 	}
 }

@@ -15,7 +15,10 @@ func (a Agreement) Summary() string {
 			part += " (" + d.Identity + ")"
 		}
 		part += fmt.Sprintf(": %s is %s", d.What, short(d.Found))
-		if d.Others != "" {
+		switch {
+		case d.Wanted != "":
+			part += ", and should be " + short(d.Wanted)
+		case d.Others != "":
 			part += ", of the others " + short(d.Others)
 		}
 		if !d.ReloadedAt.IsZero() {

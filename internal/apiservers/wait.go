@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // hopeless is after how many looks in a row that leave open whether the apiservers agree there is nothing to wait for: what
@@ -15,7 +13,7 @@ const hopeless = 3
 // WaitConverged asks again and again until the apiservers agree, pausing for poll (0: 2 s). The look during which timeout ends
 // is the last one; see Ask for how long that may take. What it saw is returned whatever came of it, and early when three
 // looks in a row could not tell. observe, unless nil, is shown every look. The only error is that of ctx.
-func WaitConverged(ctx context.Context, req Request, resources []schema.GroupResource, matter Matter, poll, timeout time.Duration, observe func(Agreement)) (*Survey, Agreement, error) {
+func WaitConverged(ctx context.Context, req Request, q Question, poll, timeout time.Duration, observe func(Agreement)) (*Survey, Agreement, error) {
 	if poll <= 0 {
 		poll = 2 * time.Second
 	}
@@ -23,7 +21,7 @@ func WaitConverged(ctx context.Context, req Request, resources []schema.GroupRes
 	defer end.Stop()
 	for open := 0; ; {
 		s := Ask(ctx, req)
-		a := s.Agreement(resources, matter)
+		a := s.Agreement(q)
 		if err := ctx.Err(); err != nil {
 			return s, a, fmt.Errorf("waiting for the apiservers to agree: %w", err)
 		}

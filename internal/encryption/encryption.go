@@ -3,7 +3,11 @@
 package encryption
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 )
@@ -127,4 +131,15 @@ func (c *Configuration) Names() atrest.Names {
 		known = append(known, k.AtRest())
 	}
 	return atrest.NewNames(known)
+}
+
+// KeyIDHash is how an apiserver's metrics write a KMS v2 keyID, given as atrest.ShowKeyID writes it.
+func KeyIDHash(shown string) string {
+	id := shown
+	if raw, ok := strings.CutPrefix(shown, "hex:"); ok {
+		if b, err := hex.DecodeString(raw); err == nil {
+			id = string(b)
+		}
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(id)))
 }

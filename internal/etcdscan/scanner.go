@@ -96,7 +96,7 @@ const atOnce = 16
 func (s *scanner) classify(ctx context.Context, batch []KeyValue, records []classified) {
 	one := func(i int) {
 		kv := &batch[i]
-		records[i] = classify(ctx, s.Scope.root(kv.Key), kv, s.Opener, s.wanted(kv))
+		records[i] = classify(ctx, s.Scope.Root(kv.Key), kv, s.Opener, s.wanted(kv))
 		if s.examiner == nil {
 			records[i].clear() // plaintext lives only while its header is read
 		}
@@ -141,7 +141,7 @@ func (s *scanner) wanted(kv *KeyValue) bool {
 	if s.Opener == nil || !s.Sample {
 		return true
 	}
-	c := classify(context.Background(), s.Scope.root(kv.Key), kv, s.Opener, false)
+	c := classify(context.Background(), s.Scope.Root(kv.Key), kv, s.Opener, false)
 	of := sample{c.Object.Root, c.Object.Group, c.Object.Resource, string(c.AtRest.Provider), c.AtRest.Key, c.AtRest.KeyID}
 	if len(s.sampled) >= maxGroups {
 		return false

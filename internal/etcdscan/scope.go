@@ -73,8 +73,8 @@ func (s Scope) covered(dir string) bool {
 	})
 }
 
-// root is the storage root of k: the longest that holds it, or its first segment.
-func (s Scope) root(k string) string {
+// Root is the storage root of k: the longest that holds it, or its first segment.
+func (s Scope) Root(k string) string {
 	for _, root := range s.Roots {
 		if len(k) > len(root) && k[len(root)] == '/' && k[:len(root)] == root {
 			return root

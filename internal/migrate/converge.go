@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 
 	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -23,19 +26,23 @@ const probePatience = 20 * time.Second
 type APIServerRequest struct {
 	Addresses []string      // empty: the EndpointSlices of the service kubernetes
 	Wait      time.Duration // for them to agree; 0: not at all
+	WaitKMS   time.Duration // for them to have a KMS plugin's key, where Wait is 0 and nothing else is in the way
 	Force     bool          // go on without
 }
 
 // askAPIServers asks every apiserver itself what it would write.
 func (m *migration) askAPIServers(ctx context.Context) error {
 	m.Progress.begin("asking the apiservers")
-	request := m.apiserverRequest()
-	resources, matter := m.matters()
+	request, q := m.apiserverRequest(), m.question()
 	m.survey = apiservers.Ask(ctx, request)
-	agreement := m.survey.Agreement(resources, matter)
-	if m.APIServers.Wait > 0 && agreement.Agree != nil && !*agreement.Agree {
+	agreement := m.survey.Agreement(q)
+	patience := m.APIServers.Wait
+	if patience == 0 && waitsForKMS(agreement) {
+		patience = m.APIServers.WaitKMS
+	}
+	if patience > 0 && agreement.Agree != nil && !*agreement.Agree {
 		var err error
-		m.survey, agreement, err = apiservers.WaitConverged(ctx, request, resources, matter, 0, m.APIServers.Wait, func(a apiservers.Agreement) {
+		m.survey, agreement, err = apiservers.WaitConverged(ctx, request, q, 0, patience, func(a apiservers.Agreement) {
 			m.Progress.pause(a.Summary())
 		})
 		m.Progress.pause("")
@@ -57,31 +64,42 @@ func (m *migration) askAPIServers(ctx context.Context) error {
 	return nil
 }
 
-func (m *migration) apiserverRequest() apiservers.Request {
-	resources, _ := m.matters()
-	return apiservers.Request{Config: m.Config, Addresses: m.APIServers.Addresses, Resources: resources}
+// waitsForKMS tells whether all that is in the way is that apiservers have not asked a KMS plugin for its key yet.
+func waitsForKMS(a apiservers.Agreement) bool {
+	other := slices.ContainsFunc(a.Disagreements, func(d apiservers.Disagreement) bool { return !d.KMS })
+	return len(a.Disagreements) > 0 && len(a.Missing) == 0 && !other
 }
 
-// matters tells on what the apiservers have to agree: the keys where encryption is to change or the target is yet to be
-// found out, the storage versions where those are expected.
-func (m *migration) matters() ([]schema.GroupResource, apiservers.Matter) {
-	resources := []schema.GroupResource{}
-	var matter apiservers.Matter
+func (m *migration) apiserverRequest() apiservers.Request {
+	return apiservers.Request{Config: m.Config, Addresses: m.APIServers.Addresses, Resources: m.question().Resources}
+}
+
+// question tells on what the apiservers have to agree: the keys where encryption is to change or the target is yet to be
+// found out, the storage versions where those are expected. Where an EncryptionConfiguration names a target, each has to have
+// loaded it; where a KMS key is the target, each has to encrypt with it.
+func (m *migration) question() apiservers.Question {
+	q := apiservers.Question{Resources: []schema.GroupResource{}, KMSKeyIDs: make(map[string]string)}
 	for _, e := range m.Expectations {
 		if e.Value != (verify.Value{}) {
-			matter |= apiservers.Encryption
+			q.Matter |= apiservers.Encryption
 		}
-		if e.Version != "" && e.Resource != verify.AnyResource {
-			matter |= apiservers.StorageVersion
-			resources = append(resources, schema.GroupResource{Group: e.Resource.Group, Resource: e.Resource.Name})
+		if e.From == verify.FromConfig && e.Configured.Asked && m.Encryption != nil {
+			q.EncryptionConfig = m.Encryption.Hash
+		}
+		if e.Value.Provider == string(atrest.KMS) && e.Value.KeyID != "" {
+			q.KMSKeyIDs[e.Value.Key] = encryption.KeyIDHash(e.Value.KeyID)
+		}
+		if e.Version != "" && !e.Resource.Wildcard() {
+			q.Matter |= apiservers.StorageVersion
+			q.Resources = append(q.Resources, schema.GroupResource{Group: e.Resource.Group, Resource: e.Resource.Name})
 		}
 	}
 	for _, r := range m.Resources {
 		if e, _ := m.Expectations.For(Name(r)); e.Value == (verify.Value{}) && e.Version == "" {
-			matter |= apiservers.Encryption
+			q.Matter |= apiservers.Encryption
 		}
 	}
-	return resources, matter
+	return q
 }
 
 // askAgain asks once more after the last write: an apiserver that came or changed meanwhile may have written otherwise. What
@@ -92,8 +110,7 @@ func (m *migration) askAgain(ctx context.Context) {
 		return
 	}
 	m.Progress.begin("asking the apiservers again")
-	resources, matter := m.matters()
-	again := apiservers.Ask(ctx, m.apiserverRequest()).Agreement(resources, matter)
+	again := apiservers.Ask(ctx, m.apiserverRequest()).Agreement(m.question())
 	if ctx.Err() != nil {
 		return // interrupted: silence that is not theirs
 	}

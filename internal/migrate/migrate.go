@@ -45,6 +45,8 @@ const (
 type Store interface {
 	etcdscan.Source
 	Look(ctx context.Context, key string) (kv etcdscan.KeyValue, found bool, err error)
+	// Follow hands over the writes to some ranges that come after a revision, until ctx ends.
+	Follow(ctx context.Context, ranges []etcdscan.Range, after int64, each func(etcdscan.KeyValue) error) error
 	Health(ctx context.Context) (live.Health, error)
 	// SaveSnapshot writes a snapshot of etcd to a new file that only its owner may read, whole or not at all.
 	SaveSnapshot(ctx context.Context, path string) (size int64, sum [32]byte, err error)
@@ -62,6 +64,7 @@ type Request struct {
 	Prefixes     []string // empty: the storage roots found in etcd
 	Resources    []rewrite.Resource
 	Expectations verify.Expectations // of the resources; without Resources those of all that is to be migrated
+	Configured   verify.Expectations // what the EncryptionConfiguration expects of all resources; empty: nobody knows
 	AllStale     bool                // every resource, at the version that the API declares
 	APIServers   APIServerRequest
 	AllowPruning bool   // rewrite custom resources although fields would be lost, or nobody can see whether any would
@@ -73,7 +76,8 @@ type Request struct {
 	StallTimeout time.Duration // svm backend
 	Quota        int64         // bytes; 0: as etcd tells
 	MaxRounds    int
-	Definitions  *crd.Client // of custom resources
+	Settle       time.Duration // how long late writes are looked out for; negative: as suits the number of apiservers
+	Definitions  *crd.Client   // of custom resources
 	// Consent is asked with the plan before anything is written; its error ends the migration.
 	Consent func(context.Context, *Plan) error
 	// ProbeConsent is asked before one object is patched to see what the apiserver writes; its error ends the migration.
@@ -173,6 +177,9 @@ func (m *migration) run(ctx context.Context) error {
 		if err := m.lookOnly(ctx); err != nil {
 			return err
 		}
+		if err := m.settle(ctx); err != nil {
+			return err
+		}
 		if err := m.relate(ctx); err != nil {
 			return err
 		}
@@ -198,6 +205,9 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	m.doubtSchemas(ctx)
+	if err := m.settle(ctx); err != nil {
+		return err
+	}
 	m.askAgain(ctx)
 	if ctx.Err() == nil && m.report.After != nil {
 		if err := m.relate(ctx); err != nil {

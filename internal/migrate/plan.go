@@ -124,7 +124,7 @@ func (m *migration) elsewhere() {
 	}
 	counts := make(map[Elsewhere]int64)
 	for _, g := range m.report.Before.Groups {
-		if g.AtRest.Provider == atrest.Identity || m.isTarget(g) {
+		if g.AtRest.Provider == atrest.Identity || m.isTarget(g) || m.asConfigured(g) {
 			continue
 		}
 		e := Elsewhere{Resource: verify.Resource{Group: g.Group, Name: g.Resource}.String(), Value: verify.Describe(g.AtRest)}
@@ -141,6 +141,12 @@ func (m *migration) elsewhere() {
 	slices.SortFunc(m.report.Elsewhere, func(a, b Elsewhere) int {
 		return strings.Compare(a.Value+"\x00"+a.Resource, b.Value+"\x00"+b.Resource)
 	})
+}
+
+// asConfigured tells whether objects are under the key that the EncryptionConfiguration writes their resource with.
+func (m *migration) asConfigured(g audit.Group) bool {
+	e, ok := m.Configured.For(verify.Resource{Group: g.Group, Name: g.Resource})
+	return ok && g.Resource != "" && e.Value.Matches(g.AtRest)
 }
 
 func (m *migration) noElsewhere() {

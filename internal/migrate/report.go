@@ -29,6 +29,7 @@ type Report struct {
 	Rounds     int            `json:"rounds"`
 	APIServers APIServers     `json:"apiservers"`
 	Snapshot   *Snapshot      `json:"snapshot"` // taken before the first write; null: none
+	Settled    *Settled       `json:"settled"`  // null: nobody looked out for late writes
 	Elsewhere  []Elsewhere    `json:"elsewhere"`
 	Warnings   []string       `json:"warnings"`
 	StartedAt  time.Time      `json:"startedAt"`

@@ -19,7 +19,7 @@ func AskAPIServers(cfg *rest.Config, addresses []string) func(context.Context, *
 	return func(ctx context.Context, d *crd.Definition) apiservers.Agreement {
 		resource := schema.GroupResource{Group: d.Group, Resource: d.Plural}
 		survey := apiservers.Ask(ctx, apiservers.Request{Config: cfg, Addresses: addresses, Resources: []schema.GroupResource{resource}})
-		a := survey.Agreement([]schema.GroupResource{resource}, apiservers.StorageVersion)
+		a := survey.Agreement(apiservers.Question{Matter: apiservers.StorageVersion, Resources: []schema.GroupResource{resource}})
 		for _, server := range survey.Distinct() {
 			hash, there, problem := server.StorageVersionHash(resource)
 			if problem != "" || !there || hash == "" || hash == storageVersionHash(d, d.Storage()) {

@@ -72,6 +72,7 @@ const (
 	UnknownVersion        Code = "UnknownVersion"   // nobody says at which apiVersion the resource should be stored
 	WouldPrune            Code = "WouldPrune"       // a rewrite drops fields that the schema does not know
 	StoredVersions        Code = "StoredVersions"   // status.storedVersions does not name what etcd holds
+	LateWrite             Code = "LateWrite"        // written after a migration as before it
 	NotConverged          Code = "NotConverged"     // the apiservers do not agree, or not all of them were asked
 	UnknownTransformer    Code = "UnknownTransformer"
 	Undecodable           Code = "Undecodable"

@@ -51,6 +51,7 @@ type inspector interface {
 // Store is a running etcd, or kine. It is safe for concurrent use.
 type Store struct {
 	kv          getter
+	watch       watcher
 	maintenance inspector
 	close       func() error
 	endpoints   []string
@@ -93,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("connecting to etcd: %w", classifyError(err))
 	}
 	s := &Store{
-		kv: client.KV, maintenance: client.Maintenance, close: client.Close,
+		kv: client.KV, watch: client.Watcher, maintenance: client.Maintenance, close: client.Close,
 		endpoints: cfg.Endpoints, timeout: cfg.Timeout, patience: cfg.Patience, pageBytes: cfg.MaxPageBytes,
 	}
 	if s.patience == 0 {

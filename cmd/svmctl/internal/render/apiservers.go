@@ -53,6 +53,7 @@ type disagreementDocument struct {
 	What       string     `json:"what"`
 	Found      string     `json:"found"`
 	Others     string     `json:"others"`
+	Wanted     string     `json:"wanted"`
 	ReloadedAt *time.Time `json:"reloadedAt"`
 }
 
@@ -60,7 +61,7 @@ func documentOf(a apiservers.Agreement) agreementDocument {
 	d := agreementDocument{Known: a.Known, Counted: a.Counted, Asked: a.Asked, Agree: a.Agree, Disagreements: []disagreementDocument{},
 		Missing: orEmpty(a.Missing), Gone: orEmpty(a.Gone), Unchecked: orEmpty(a.Unchecked)}
 	for _, one := range a.Disagreements {
-		out := disagreementDocument{Server: one.Server, Identity: one.Identity, What: one.What, Found: one.Found, Others: one.Others}
+		out := disagreementDocument{Server: one.Server, Identity: one.Identity, What: one.What, Found: one.Found, Others: one.Others, Wanted: one.Wanted}
 		if !one.ReloadedAt.IsZero() {
 			at := one.ReloadedAt.UTC()
 			out.ReloadedAt = &at

@@ -12,6 +12,7 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/apiservers"
+	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/migrate"
 )
 
@@ -27,6 +28,7 @@ var auditFields = []string{
 	"startedAt", "finishedAt",
 	"totals.keys", "totals.bytes",
 	"expectations[].resource", "expectations[].value", "expectations[].version", "expectations[].from", "expectations[].reason",
+	"encryptionConfig", "encryptionConfig.path", "encryptionConfig.hash", "encryptionConfig.open",
 	"groups[].root", "groups[].group", "groups[].resource",
 	"groups[].atRest.provider", "groups[].atRest.version", "groups[].atRest.key", "groups[].atRest.keyID", "groups[].atRest.keyInferred",
 	"groups[].stored", "groups[].stored.apiVersion", "groups[].stored.kind", "groups[].stored.encoding",
@@ -53,7 +55,8 @@ var migrationFields = []string{
 	"rounds",
 	"apiservers.known", "apiservers.counted", "apiservers.asked", "apiservers.agree", "apiservers.forced",
 	"apiservers.disagreements[].server", "apiservers.disagreements[].identity", "apiservers.disagreements[].what", "apiservers.disagreements[].found",
-	"apiservers.disagreements[].others", "apiservers.disagreements[].reloadedAt", "apiservers.missing[]", "apiservers.gone[]", "apiservers.unchecked[]",
+	"apiservers.disagreements[].others", "apiservers.disagreements[].wanted", "apiservers.disagreements[].reloadedAt", "apiservers.missing[]", "apiservers.gone[]", "apiservers.unchecked[]",
+	"settled", "settled.seconds", "settled.writes", "settled.late",
 	"snapshot", "snapshot.path", "snapshot.sha256",
 	"elsewhere[].resource", "elsewhere[].value", "elsewhere[].objects", "elsewhere[].note",
 	"warnings[]",
@@ -106,7 +109,10 @@ func parseJSON(t *testing.T, b []byte) any {
 
 func TestAuditFields(t *testing.T) {
 	got := make(map[string]bool)
-	fields(got, "", parseJSON(t, renderAudit(t, rotation().audit(t, "secrets=aescbc:key2"), options(render.JSON))))
+	report := rotation().audit(t, "secrets=aescbc:key2")
+	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
+	report.Encryption = new(audit.Encryption)
+	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
 	expectFields(t, got, auditFields)
 }
 
@@ -126,6 +132,7 @@ func TestMigrationFields(t *testing.T) {
 		r.AllowPruning, r.SnapshotFile = true, filepath.Join(t.TempDir(), "before.db")
 	})
 	doubted := mendable().migrate(t, asked)
+	doubted.Settled, doubted.After.Encryption = new(migrate.Settled), new(audit.Encryption)
 	doubted.APIServers.Agreement = apiservers.Agreement{Agree: new(false), Disagreements: []apiservers.Disagreement{{Server: "10.0.0.1:6443"}},
 		Missing: []string{"apiserver-1"}, Gone: []string{"apiserver-2"}, Unchecked: []string{"something"}}
 

@@ -134,6 +134,9 @@ func migrationSummary(r *migrate.Report, palette Palette) string {
 	out.WriteString("\n")
 	writeReasons(out, r.Reasons, palette)
 	out.WriteString(apiserversLine(r.APIServers.Agreement, out.String()))
+	if s := r.Settled; s != nil {
+		fmt.Fprintf(out, "Watched for %.0f s after the last write: %s, %d late\n", s.Seconds, Count(s.Writes, "write"), s.Late)
+	}
 	if r.Snapshot != nil {
 		fmt.Fprintf(out, "Snapshot of etcd before the first write: %s (sha256 %s)\n", visible(r.Snapshot.Path), r.Snapshot.SHA256)
 	}
