@@ -117,7 +117,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 			return err
 		}
 		if storageVersions && !result.Unsupported {
-			if err := sameStore(ctx, kube, store, result); err != nil {
+			if err := sameStore(ctx, kube, store, unlocked.opener(), result); err != nil {
 				result.Close()
 				return err
 			}
@@ -135,15 +135,12 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 }
 
 // sameStore makes sure that the apiserver speaks of this etcd.
-func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, result *audit.Report) error {
+func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, opener etcdscan.Opener, result *audit.Report) error {
 	cfg, err := kube.config()
 	if err != nil {
 		return err
 	}
-	switch expect.SameStore(ctx, cfg, result.Roots, func(ctx context.Context, k string) ([]byte, int64, bool, error) {
-		kv, found, err := store.Look(ctx, k)
-		return kv.Value, kv.ModRevision, found, err
-	}) {
+	switch expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(store, opener)) {
 	case expect.Same:
 		return nil
 	case expect.Foreign:

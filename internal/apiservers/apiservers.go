@@ -23,6 +23,7 @@ type Request struct {
 	Addresses []string
 
 	Resources []schema.GroupResource // whose storage version to read; nil: that of every resource served
+	Flags     bool                   // read the flags as well
 	Now       func() time.Time       // by which leases are judged; nil: the clock of the apiserver that lists them
 }
 
@@ -64,6 +65,9 @@ type Server struct {
 	ReloadedAt       time.Time         // when it last loaded another one without a restart; zero: never, or not known
 	KMSKeyIDs        map[string]string // KMS v2 provider → sha256:… of the keyID that its plugin offered last
 	KMSSilent        []string          // KMS v2 providers whose plugin has named no keyID for some minutes, sorted
+
+	Flags        *Flags // nil: not known
+	FlagsProblem string // why not, in fixed words; empty when nobody asked
 
 	extra     bool // asked beside the known addresses, as one of them was silent
 	like      string

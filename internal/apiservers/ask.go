@@ -39,7 +39,7 @@ func Ask(ctx context.Context, req Request) *Survey {
 	servers := make([]Server, len(targets))
 	var wg sync.WaitGroup
 	for i := range targets {
-		wg.Go(func() { servers[i] = targets[i].ask(ctx, req.Resources) })
+		wg.Go(func() { servers[i] = targets[i].ask(ctx, req) })
 	}
 	wg.Wait()
 	s.Servers = servers

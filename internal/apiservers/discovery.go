@@ -17,12 +17,12 @@ const (
 )
 
 // ask asks one apiserver everything. It answered if it told which groups it serves.
-func (t target) ask(ctx context.Context, resources []schema.GroupResource) Server {
+func (t target) ask(ctx context.Context, req Request) Server {
 	s := t.server
 	for _, way := range t.ways {
 		c, p := newClient(way)
 		if p == nil {
-			p = s.askGroups(ctx, c, way, resources)
+			p = s.askGroups(ctx, c, way, req)
 		}
 		if p == nil {
 			return s
@@ -31,11 +31,11 @@ func (t target) ask(ctx context.Context, resources []schema.GroupResource) Serve
 			break
 		}
 	}
-	s.MetricsProblem = s.Problem
+	s.MetricsProblem, s.FlagsProblem = s.Problem, s.Problem
 	return s
 }
 
-func (s *Server) askGroups(ctx context.Context, c *client, way *rest.Config, resources []schema.GroupResource) *problem {
+func (s *Server) askGroups(ctx context.Context, c *client, way *rest.Config, req Request) *problem {
 	var core metav1.APIVersions
 	if _, p := c.getJSON(ctx, "/api", "", "APIVersions", &core); p != nil {
 		return p
@@ -50,9 +50,12 @@ func (s *Server) askGroups(ctx context.Context, c *client, way *rest.Config, res
 		p      *problem
 	)
 	wg.Go(func() { s.readMetrics(ctx, c) })
+	if req.Flags {
+		wg.Go(func() { s.readFlags(ctx, c) })
+	}
 	wg.Go(func() {
 		if _, p = c.getJSON(ctx, "/apis", "", "APIGroupList", &groups); p == nil {
-			s.readResources(ctx, c, core, groups, resources)
+			s.readResources(ctx, c, core, groups, req.Resources)
 		}
 	})
 	wg.Wait()

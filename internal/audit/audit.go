@@ -78,14 +78,14 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 
 // look scans, and fills in the report.
 func (r *Report) look(ctx context.Context, req Request) error {
-	scope, err := scopeOf(ctx, req)
+	scope, err := ScopeOf(ctx, req.Store, req.Prefixes, req.Revision)
 	if err != nil {
 		return err
 	}
 	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
 	c := &collector{expectations: req.Expectations, also: req.Also}
 	reading := etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress}
-	if err := announce(ctx, req, reading); err != nil {
+	if err := AnnounceCalls(ctx, reading, req.Announce); err != nil {
 		return err
 	}
 	result, err := etcdscan.Scan(ctx, reading, c)
@@ -109,10 +109,10 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	return nil
 }
 
-// announce counts what opening will ask of KMS plugins, and says so.
-func announce(ctx context.Context, req Request, reading etcdscan.Reading) error {
-	asker, ok := req.Opener.(etcdscan.Asker)
-	if !ok || req.Announce == nil || req.Sample {
+// AnnounceCalls counts what opening everything will ask of KMS plugins, and says so; announce may be nil.
+func AnnounceCalls(ctx context.Context, reading etcdscan.Reading, announce func(calls map[string]int64)) error {
+	asker, ok := reading.Opener.(etcdscan.Asker)
+	if !ok || announce == nil || reading.Sample {
 		return nil
 	}
 	calls, err := asker.Calls(ctx, reading)
@@ -120,29 +120,25 @@ func announce(ctx context.Context, req Request, reading etcdscan.Reading) error 
 		return err
 	}
 	if len(calls) > 0 {
-		req.Announce(calls)
+		announce(calls)
 	}
 	return nil
 }
 
-// scopeOf pins nothing: without --revision, a root that appears between this look and the scan is not in the scope
-// that the report names.
-func scopeOf(ctx context.Context, req Request) (etcdscan.Scope, error) {
-	if len(req.Prefixes) > 0 {
-		roots := []string(nil)
-		if found, err := etcdscan.Roots(ctx, req.Store, req.Revision); err == nil {
-			roots = found
-		}
-		return etcdscan.NewScope(req.Prefixes, roots), nil
-	}
-	roots, err := etcdscan.Roots(ctx, req.Store, req.Revision)
+// ScopeOf is the scope of prefixes, or without any that of the storage roots found in the store. It pins nothing: without a
+// revision, a root that appears between this look and the scan is not in the scope.
+func ScopeOf(ctx context.Context, store etcdscan.Source, prefixes []string, revision int64) (etcdscan.Scope, error) {
+	roots, err := etcdscan.Roots(ctx, store, revision)
 	switch {
-	case err != nil && req.Revision != 0:
-		return etcdscan.Scope{}, fmt.Errorf("revision %d: %w", req.Revision, err)
+	case len(prefixes) > 0 && err != nil:
+		return etcdscan.NewScope(prefixes, nil), nil
+	case len(prefixes) > 0:
+		return etcdscan.NewScope(prefixes, roots), nil
+	case err != nil && revision != 0:
+		return etcdscan.Scope{}, fmt.Errorf("revision %d: %w", revision, err)
 	case err != nil:
 		return etcdscan.Scope{}, err
-	}
-	if len(roots) == 0 {
+	case len(roots) == 0:
 		return etcdscan.Scope{}, ErrNoRoot
 	}
 	return etcdscan.NewScope(roots, roots), nil

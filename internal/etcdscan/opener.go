@@ -53,3 +53,26 @@ const (
 
 // Unknown tells that nobody could look, so that the value may be as it should be.
 func (o Obstacle) Unknown() bool { return o == PluginSilent || o == PluginRefused }
+
+// Looker can be asked for single keys.
+type Looker interface {
+	Look(ctx context.Context, key string) (kv KeyValue, found bool, err error)
+}
+
+// Payload reads single keys as they are now, and opens what is encrypted if there is an opener that can: else the value is as it
+// is stored. Whoever is given a value keeps it nowhere.
+func Payload(store Looker, opener Opener) func(ctx context.Context, k string) (value []byte, revision int64, found bool, err error) {
+	return func(ctx context.Context, k string) ([]byte, int64, bool, error) {
+		kv, found, err := store.Look(ctx, k)
+		if err != nil || !found || opener == nil {
+			return kv.Value, kv.ModRevision, found, err
+		}
+		root, _ := key.Root(k)
+		c := classify(ctx, root, &kv, opener, true)
+		if c.Opened == Verified && c.payload != nil {
+			return c.payload, kv.ModRevision, true, nil
+		}
+		c.clear()
+		return kv.Value, kv.ModRevision, true, nil
+	}
+}

@@ -6,7 +6,6 @@ package migrate
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -19,10 +18,11 @@ import (
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/spool"
 	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
 // ErrForeignEtcd means that the apiserver stores its objects in another etcd than the one that was scanned.
-var ErrForeignEtcd = errors.New("this etcd is not the one of this apiserver")
+var ErrForeignEtcd = expect.ErrForeignEtcd
 
 // Backend is who rewrites.
 type Backend string

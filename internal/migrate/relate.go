@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/storedversions"
@@ -36,10 +37,7 @@ func (m *migration) relate(ctx context.Context) error {
 			return ErrForeignEtcd
 		}
 	}
-	switch expect.SameStore(ctx, m.Config, roots, func(ctx context.Context, k string) ([]byte, int64, bool, error) {
-		kv, found, err := m.Store.Look(ctx, k)
-		return kv.Value, kv.ModRevision, found, err
-	}) {
+	switch expect.SameStore(ctx, m.Config, roots, etcdscan.Payload(m.Store, m.Opener)) {
 	case expect.Same:
 		m.related = true
 		return nil

@@ -214,3 +214,10 @@ func variable(value string) bool { return strings.Contains(value, "$") }
 func printable(value string) bool {
 	return utf8.ValidString(value) && !strings.ContainsFunc(value, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
 }
+
+// ParseOverrides reads values of the flag --etcd-servers-overrides. ok is false when any of them could not be read, and the
+// others are returned.
+func ParseOverrides(values []string) (found []Override, ok bool) {
+	s := source{flags: flags{flagOverrides: values}, toHost: func(file string) (string, bool) { return file, true }}
+	return s.overrides()
+}

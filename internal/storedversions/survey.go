@@ -13,10 +13,11 @@ import (
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
 // ErrForeignEtcd means that the etcd that was read does not hold the definitions that the apiserver shows.
-var ErrForeignEtcd = errors.New("this etcd is not the one of this apiserver")
+var ErrForeignEtcd = expect.ErrForeignEtcd
 
 // UnknownError tells that the apiserver has no CustomResourceDefinition of a name.
 type UnknownError struct {

@@ -3,6 +3,7 @@ package expect
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +11,9 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
+
+// ErrForeignEtcd means that an apiserver keeps its objects in another etcd than the one that was read.
+var ErrForeignEtcd = errors.New("this etcd is not the one of this apiserver")
 
 // Kinship tells whether an etcd is the one of an apiserver. The zero value says nothing.
 type Kinship int

@@ -1,0 +1,143 @@
+package render
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/keys"
+)
+
+// Keys writes where each key is needed.
+func Keys(w io.Writer, r *keys.Report, opts Options) error {
+	switch opts.Format {
+	case JSON, YAML:
+		return keysDocument(w, r, opts)
+	case CSV:
+		return keysCSV(w, r)
+	}
+	if err := keysTable(w, r, opts); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, keysSummary(r, opts.Palette))
+	return err
+}
+
+func keysTable(w io.Writer, r *keys.Report, opts Options) error {
+	wide := opts.Format == Wide
+	header := []string{"KEY", "WRITES", "OBJECTS", "OPENED", "REMOVABLE", "REASON"}
+	if wide {
+		header = append(header, "READS", "DESTROYABLE", "KEY ID HASH")
+	}
+	t := newTable(header, 2, 3)
+	for _, row := range r.Keys {
+		cells := []string{keyName(row), dash(visibleList(row.Writes)), strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10),
+			opts.Palette.answer(row.Removable), visible(row.Reason)}
+		if wide {
+			cells = append(cells, dash(visibleList(row.Reads)), opts.Palette.answer(row.Destroyable), dash(row.KeyIDHash))
+		}
+		t.row(cells...)
+	}
+	return t.write(w)
+}
+
+func keyName(row keys.Row) string {
+	if row.Provider == atrest.Identity {
+		return "plaintext"
+	}
+	name := string(row.Provider)
+	for _, part := range []string{row.Key, row.KeyID} {
+		if part != "" {
+			name += ":" + part
+		}
+	}
+	name = visible(name)
+	if row.Twin > 0 {
+		name += fmt.Sprintf(" (number %d of that name)", row.Twin+1)
+	}
+	if !row.Configured && row.KeyID == "" {
+		name += " (not in the file)"
+	}
+	return name
+}
+
+func (p Palette) answer(a keys.Answer) string {
+	switch a {
+	case keys.Yes:
+		return p.good.Sprint(a)
+	case keys.No:
+		return p.bad.Sprint(a)
+	}
+	return p.doubtful.Sprint(a)
+}
+
+func keysSummary(r *keys.Report, palette Palette) string {
+	out := &strings.Builder{}
+	out.WriteString("\n")
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Warning:"), visible(warning))
+	}
+	for _, doubt := range r.Doubts {
+		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Doubt:"), visible(doubt))
+	}
+	fmt.Fprintf(out, "Read at revision %d of etcd under %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
+	for _, f := range r.Further {
+		fmt.Fprintf(out, ", and %s at %s", visibleList(f.Resources), visibleList(f.Source.Endpoints))
+	}
+	out.WriteString("\n")
+	if r.Encryption != nil {
+		fmt.Fprintf(out, "EncryptionConfiguration %s, %s\n", visible(r.Encryption.Path), r.Encryption.Hash)
+	}
+	if r.APIServers != nil {
+		out.WriteString(apiserversLine(*r.APIServers, out.String()))
+	}
+	if a := r.CanRemove; a != nil {
+		fmt.Fprintf(out, "Can %s be removed from the EncryptionConfiguration? %s: %s\n", visible(a.Key), palette.answer(a.Answer), visible(a.Reason))
+		if len(a.After) > 0 {
+			fmt.Fprintf(out, "Before the key itself may be destroyed, these may still hold values under it:\n  %s\n", strings.Join(a.After, "\n  "))
+		}
+	}
+	return out.String()
+}
+
+func keysDocument(w io.Writer, r *keys.Report, opts Options) error {
+	head := struct {
+		*keys.Report
+		APIServers *agreementDocument `json:"apiservers"`
+		Keys       list               `json:"keys"` // one to a line
+	}{Report: r}
+	if r.APIServers != nil {
+		d := documentOf(*r.APIServers)
+		head.APIServers = &d
+	}
+	d := newDocument(opts.Format)
+	head.Keys = d.list(func(item func(any) error) error {
+		for _, row := range r.Keys {
+			if err := item(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return d.write(w, head)
+}
+
+func keysCSV(w io.Writer, r *keys.Report) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{{"provider", "version", "key", "keyID", "keyIDHash", "twin", "configured", "write", "writes", "reads", "objects", "total", "opened", "removable", "destroyable", "reason"}}
+	for _, row := range r.Keys {
+		var objects []string
+		for _, name := range slices.Sorted(maps.Keys(row.Objects)) {
+			objects = append(objects, fmt.Sprintf("%s=%d", name, row.Objects[name]))
+		}
+		rows = append(rows, []string{string(row.Provider), row.Version, row.Key, row.KeyID, row.KeyIDHash, strconv.Itoa(row.Twin), strconv.FormatBool(row.Configured),
+			strconv.FormatBool(row.Write), strings.Join(row.Writes, " "), strings.Join(row.Reads, " "), strings.Join(objects, " "),
+			strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10), string(row.Removable), string(row.Destroyable), row.Reason})
+	}
+	return writeCSV(out, rows)
+}

@@ -1,0 +1,105 @@
+package keys
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/svmctl/svmctl/internal/apiservers"
+	"github.com/svmctl/svmctl/internal/encryption"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/node"
+	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
+)
+
+// ask finds out what the files and etcd alone do not tell: whether every apiserver uses this very file and the same keys, and
+// whether this is the etcd in which they keep everything.
+func (l *look) ask(ctx context.Context) error {
+	if l.Config == nil {
+		l.doubt("there is no EncryptionConfiguration at hand, so that which key writes is not known")
+	}
+	if l.APIServers == nil {
+		l.doubt("the apiservers were not asked: %s", l.Unasked)
+		l.placeResources(nil)
+		return nil
+	}
+	q := apiservers.Question{Matter: apiservers.Encryption, KMSKeyIDs: make(map[string]string)}
+	if l.Config != nil {
+		q.EncryptionConfig = l.Config.Hash
+	}
+	for provider, key := range l.Current {
+		if key.KeyID != "" {
+			q.KMSKeyIDs[provider] = encryption.KeyIDHash(key.KeyID)
+		}
+	}
+	survey := apiservers.Ask(ctx, apiservers.Request{Config: l.APIServers, Addresses: l.Addresses, Resources: []schema.GroupResource{}, Flags: true})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	agreement := survey.Agreement(q)
+	l.report.APIServers = &agreement
+	switch {
+	case agreement.Agree == nil:
+		l.doubt("whether every apiserver uses this very file is not known: %s", agreement.Summary())
+	case !*agreement.Agree:
+		l.object("not every apiserver is known to use this very file and its keys: %s", agreement.Summary())
+	}
+	l.placeResources(survey)
+	return l.relate(ctx)
+}
+
+// placeResources doubts what may lie in an etcd that was not read.
+func (l *look) placeResources(survey *apiservers.Survey) {
+	overrides, told := slices.Clone(l.Overrides), l.OverridesTold
+	problem := "no apiserver was asked"
+	if survey != nil {
+		servers := survey.Distinct()
+		all := len(servers) > 0
+		for _, s := range servers {
+			if s.Flags == nil {
+				all = false
+				problem = s.Address + ": /flagz: " + s.FlagsProblem
+				continue
+			}
+			overrides = append(overrides, s.Flags.Overrides...)
+			if root := "/" + strings.Trim(s.Flags.Prefix, "/"); !slices.Contains(l.roots, root) {
+				l.doubt("the apiserver at %s stores under %s, which was not read", s.Address, root)
+			}
+		}
+		told = told || all
+	}
+	if !told {
+		l.doubt("whether resources live in another etcd (--etcd-servers-overrides) is not known: %s", problem)
+	}
+	for _, o := range overrides {
+		l.placeOverride(o)
+	}
+}
+
+func (l *look) placeOverride(o node.Override) {
+	name, group, _ := strings.Cut(o.Resource, ".")
+	resource := verify.Resource{Group: group, Name: name}
+	if l.Config == nil || len(l.Config.For(group, name)) == 0 {
+		return
+	}
+	for _, f := range l.Further {
+		if slices.Contains(f.Resources, resource) {
+			return
+		}
+	}
+	l.doubt("%s live in another etcd, which was not read: --endpoints-for %s=URL reads it", o.Resource, o.Resource)
+}
+
+// relate makes sure that this is the etcd of the apiservers.
+func (l *look) relate(ctx context.Context) error {
+	switch expect.SameStore(ctx, l.APIServers, l.roots, etcdscan.Payload(l.Store, l.Opener)) {
+	case expect.Foreign:
+		return expect.ErrForeignEtcd
+	case expect.NotTold:
+		l.doubt("nothing shows that this etcd is the one of the apiservers: the verb get on namespaces would")
+	}
+	return nil
+}

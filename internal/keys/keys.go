@@ -1,0 +1,199 @@
+// Package keys tells of each encryption key where it is still needed, and whether it can be removed from the
+// EncryptionConfiguration. It reads etcd and asks the apiservers; it writes nothing.
+package keys
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/encryption"
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/node"
+	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/expect"
+)
+
+// Store is an etcd that can also be asked for single keys.
+type Store interface {
+	etcdscan.Source
+	Look(ctx context.Context, key string) (kv etcdscan.KeyValue, found bool, err error)
+}
+
+// Elsewhere is an etcd in which single resources live.
+type Elsewhere struct {
+	Resources []verify.Resource
+	Store     Store
+	Origin    audit.Source
+}
+
+// Request is what to look at.
+type Request struct {
+	Store    Store
+	Origin   audit.Source
+	Further  []Elsewhere
+	Prefixes []string // empty: the storage roots found in etcd
+
+	Opener     etcdscan.Opener // nil: ciphertext stays closed
+	Sample     bool
+	Encryption *audit.Encryption
+	Config     *encryption.Configuration    // nil: there is none, and nothing can be called removable
+	Current    map[string]expect.CurrentKey // of the KMS v2 plugins, by the names of their providers
+	Announce   func(calls map[string]int64)
+
+	APIServers *rest.Config // nil: they cannot be asked, and Unasked says why
+	Addresses  []string     // of the apiservers; empty: those that are found
+	Unasked    string
+	// Overrides are those of --etcd-servers-overrides that are known beforehand, all of them if OverridesTold.
+	Overrides     []node.Override
+	OverridesTold bool
+
+	CanRemove *Wanted // nil: no key in particular
+	Version   string
+	Now       func() time.Time
+	Progress  *etcdscan.Progress
+}
+
+// look is one run.
+type look struct {
+	Request
+	report  *Report
+	entries []etcdscan.Entry
+	roots   []string
+	rows    []*Row
+	doubts  []string // why nothing can be called removable
+	against []string // why nothing is
+}
+
+// Run takes the look. An error means that no report could be made.
+func Run(ctx context.Context, req Request) (*Report, error) {
+	l := &look{Request: req, report: &Report{
+		APIVersion: audit.APIVersion, Kind: "KeyReport", Tool: audit.Tool{Version: req.Version}, Source: req.Origin, Encryption: req.Encryption,
+		StartedAt: req.Now().UTC(), Further: []Further{}, Doubts: []string{}, Warnings: []string{}, Keys: []Row{},
+	}}
+	if l.report.Source.Endpoints == nil {
+		l.report.Source.Endpoints = []string{}
+	}
+	if err := l.read(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.ask(ctx); err != nil {
+		return nil, err
+	}
+	l.makeRows()
+	if err := l.judge(); err != nil {
+		return nil, err
+	}
+	l.warnOfThree()
+	for _, row := range l.rows {
+		l.report.Keys = append(l.report.Keys, *row)
+	}
+	l.report.FinishedAt = req.Now().UTC()
+	return l.report, nil
+}
+
+// read scans the main etcd and those beside it.
+func (l *look) read(ctx context.Context) error {
+	result, scope, err := l.scan(ctx, l.Store, l.Prefixes)
+	if err != nil {
+		return err
+	}
+	if result.Tally.Objects() == 0 && result.Shortfall == nil {
+		return audit.ErrNothingFound
+	}
+	l.roots = scope.Roots
+	describe(&l.report.Source, result)
+	l.report.Scope = scopeOf(scope, result, len(l.Prefixes) == 0)
+	if all, err := l.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
+		outside := all - result.Counted
+		l.report.Scope.Outside = &outside
+	}
+	if len(l.Prefixes) > 0 {
+		l.doubt("only %v was read: --prefix left the rest out", scope.Prefixes)
+	}
+	for _, e := range l.Further {
+		if err := l.readFurther(ctx, e); err != nil {
+			return err
+		}
+	}
+	l.opened()
+	return nil
+}
+
+func (l *look) readFurther(ctx context.Context, e Elsewhere) error {
+	var prefixes []string
+	for _, root := range l.roots {
+		for _, r := range e.Resources {
+			prefixes = append(prefixes, root+"/"+key.DirIn(root, r.Group, r.Name))
+		}
+	}
+	result, scope, err := l.scan(ctx, e.Store, prefixes)
+	if err != nil {
+		return fmt.Errorf("reading the etcd of %v: %w", e.Resources, err)
+	}
+	f := Further{Source: e.Origin, Scope: scopeOf(scope, result, true), Resources: []string{}}
+	describe(&f.Source, result)
+	for _, r := range e.Resources {
+		f.Resources = append(f.Resources, r.String())
+	}
+	l.report.Further = append(l.report.Further, f)
+	if result.Tally.Objects() == 0 {
+		l.doubt("the etcd that was named for %v holds none of them: it may be another one", e.Resources)
+	}
+	return nil
+}
+
+func (l *look) scan(ctx context.Context, store Store, prefixes []string) (etcdscan.Result, etcdscan.Scope, error) {
+	scope, err := audit.ScopeOf(ctx, store, prefixes, 0)
+	if err != nil {
+		return etcdscan.Result{}, etcdscan.Scope{}, err
+	}
+	reading := etcdscan.Reading{Source: store, Scope: scope, Opener: l.Opener, Sample: l.Sample, Progress: l.Progress}
+	if err := audit.AnnounceCalls(ctx, reading, l.Announce); err != nil {
+		return etcdscan.Result{}, etcdscan.Scope{}, err
+	}
+	result, err := etcdscan.Scan(ctx, reading, discard{})
+	if err != nil {
+		return etcdscan.Result{}, etcdscan.Scope{}, err
+	}
+	if result.Shortfall != nil {
+		l.doubt("not everything could be read: %v", result.Shortfall)
+	}
+	l.entries = append(l.entries, result.Tally.Entries()...)
+	return result, scope, nil
+}
+
+func describe(s *audit.Source, result etcdscan.Result) {
+	s.Revision = result.Pin.Revision
+	if result.Pin.ClusterID != 0 {
+		s.ClusterID = strconv.FormatUint(result.Pin.ClusterID, 16)
+	}
+	if s.Endpoints == nil {
+		s.Endpoints = []string{}
+	}
+}
+
+func scopeOf(scope etcdscan.Scope, result etcdscan.Result, found bool) audit.Scope {
+	return audit.Scope{Prefixes: scope.Prefixes, Found: found, Whole: result.Shortfall == nil}
+}
+
+type discard struct{}
+
+func (discard) Begin()                                       {}
+func (discard) Take(*etcdscan.Record, *etcdscan.Entry) error { return nil }
+
+func (l *look) doubt(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(l.doubts, text) {
+		l.doubts = append(l.doubts, text)
+	}
+}
+
+func (l *look) object(format string, args ...any) {
+	l.against = append(l.against, fmt.Sprintf(format, args...))
+}
