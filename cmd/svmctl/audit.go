@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,6 +25,7 @@ func newAuditCommand(p *program) *cobra.Command {
 		output                     string
 		maxFindings                int64
 		storageVersions            bool
+		candidate                  string
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -50,6 +52,9 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
   # is everything as this EncryptionConfiguration writes it, and can all of it be read with it?
   svmctl audit --encryption-provider-config /etc/kubernetes/enc/enc.yaml
 
+  # before another file is rolled out: what could an apiserver with it no longer read, and what would it rewrite?
+  svmctl audit --encryption-provider-config /etc/kubernetes/enc/enc.yaml --candidate next.yaml
+
   # one resource under another storage root, for a program
   svmctl audit --prefix /kubernetes.io/secrets -o json`,
 		Args: usageArgs(cobra.NoArgs),
@@ -58,6 +63,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
+	cmd.Flags().StringVar(&candidate, "candidate", "", "EncryptionConfiguration `file` that is not rolled out yet: tell which objects an apiserver with it could not read, and which it would write otherwise")
 	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
 	cmd.Flags().StringArrayVar(&expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`, such as deployments.apps=apps/v1; repeatable")
 	cmd.Flags().BoolVar(&storageVersions, "expect-storage-versions", false, "expect every resource at the apiVersion that the API declares: custom resources in their definition, others in discovery")
@@ -88,7 +94,20 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 			return err
 		}
 		defer unlocked.close()
-		expectations = unlocked.expected(expectations)
+		opener, judged := unlocked.opener(), (*audit.Encryption)(nil)
+		if candidate != "" {
+			if len(expectations) > 0 || storageVersions {
+				return usageError(errors.New("--candidate judges a file and not the objects: it goes with no expectation"))
+			}
+			next, err := unlocked.candidate(ctx, enc, candidate)
+			if err != nil {
+				return err
+			}
+			defer next.close()
+			expectations, opener, judged = next.expectations(), next.opener, next.named()
+		} else {
+			expectations = unlocked.expected(expectations)
+		}
 		var gaps []string
 		if storageVersions {
 			if expectations, gaps, err = declared(ctx, kube, expectations); err != nil {
@@ -104,7 +123,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		result, err := audit.Run(ctx, audit.Request{
 			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
-			Opener: unlocked.opener(), Sample: unlocked.sample(), Encryption: unlocked.named(), Announce: p.announce,
+			Opener: opener, Sample: unlocked.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce,
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
 				return err == nil && expect.Empty(ctx, cfg, r, store.Revision)

@@ -21,6 +21,7 @@ func newKeysCommand(p *program) *cobra.Command {
 		output, canRemove string
 		further           []string
 		oneEtcd           bool
+		settle            time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "keys",
@@ -54,6 +55,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 	servers.add(cmd.Flags())
 	cmd.Flags().StringVar(&canRemove, "can-remove", "", "answer for one key, as `PROVIDER:KEY[:KEYID]`: can it be removed?")
 	cmd.Flags().StringArrayVar(&further, "endpoints-for", nil, "read the objects of one resource in another etcd, as `RESOURCE=URL[,URL]`; repeatable")
+	cmd.Flags().DurationVar(&settle, "settle", 10*time.Second, "for --can-remove, how long after an apiserver has loaded its configuration etcd is read: what was encrypted before may still be on its way")
 	cmd.Flags().BoolVar(&oneEtcd, "no-etcd-overrides", false, "take it as known that no apiserver has --etcd-servers-overrides, where neither /flagz nor a manifest tells")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +64,10 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if err != nil {
 			return err
 		}
-		req := keys.Request{Announce: p.announce, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
+		if settle < 0 {
+			return usageError(errors.New("--settle is not negative"))
+		}
+		req := keys.Request{Announce: p.announce, Settle: settle, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
 		if canRemove != "" {
 			if req.CanRemove, err = keys.ParseWanted(canRemove); err != nil {
 				return usageError(fmt.Errorf("--can-remove %w", err))
@@ -91,6 +96,11 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		}
 		defer store.Close()
 		req.Store, req.Origin = store, origin(store)
+		if p.errTerminal {
+			req.Waiting = func(d time.Duration) {
+				fmt.Fprintf(p.err, "%swaiting %s for writes that may be under way\n", clearLine, d.Round(time.Second))
+			}
+		}
 		closeFurther, err := openFurther(ctx, etcd, further, &req)
 		defer closeFurther()
 		if err != nil {

@@ -8,6 +8,7 @@ package apiservers
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -128,6 +129,16 @@ func (s Server) Encryption() (hash, problem string) {
 		return "", "its release has no metric for that"
 	}
 	return "", ""
+}
+
+// LoadedAt is when the apiserver began to write as it does now, as far as that is known: when it was started, or loaded another
+// EncryptionConfiguration. The zero time: not known.
+func (s Server) LoadedAt() time.Time {
+	started, err := strconv.ParseFloat(s.startTime, 64)
+	if at := seconds(started); err == nil && at.After(s.ReloadedAt) {
+		return at
+	}
+	return s.ReloadedAt
 }
 
 // Config is how to send a request through that very apiserver, with the kubeconfig's credentials. It is nil for a

@@ -32,6 +32,7 @@ type Request struct {
 	Opener     etcdscan.Opener // nil: ciphertext stays closed
 	Sample     bool            // open some of the values under each key, and not all
 	Encryption *Encryption     // named in the report; nil: no EncryptionConfiguration was at hand
+	Candidate  *Encryption     // the EncryptionConfiguration that is judged instead of the objects; nil: none
 	// Announce is told, before anything is opened, how often each KMS plugin is going to be asked. It may be nil.
 	Announce     func(calls map[string]int64)
 	Expectations verify.Expectations
@@ -56,7 +57,7 @@ type suspect struct {
 func Run(ctx context.Context, req Request) (*Report, error) {
 	report := &Report{
 		APIVersion: APIVersion, Kind: "AuditReport", Tool: Tool{Version: req.Version}, Source: req.Origin,
-		StartedAt: req.Now().UTC(), expectations: req.Expectations, Encryption: req.Encryption,
+		StartedAt: req.Now().UTC(), expectations: req.Expectations, Encryption: req.Encryption, Candidate: req.Candidate,
 		Reasons: []Reason{}, Expectations: []Expectation{}, Groups: []Group{},
 	}
 	if report.Source.Endpoints == nil {
@@ -249,7 +250,7 @@ func (r *Report) groups(entries []etcdscan.Entry) {
 	for _, e := range entries {
 		worst := worst(r.expectations.EntryFaults(e))
 		k := e.Group
-		k.Fault, k.Obstacle, k.Twin, k.Unserved, k.Beside = "", "", 0, false, ""
+		k.Fault, k.Obstacle, k.Already, k.Twin, k.Unserved, k.Beside = "", "", false, 0, false, ""
 		if i, ok := at[k]; ok {
 			r.Groups[i].Objects += e.Objects
 			r.Groups[i].Bytes += e.Bytes

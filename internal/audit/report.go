@@ -30,6 +30,7 @@ type Report struct {
 	Totals       Totals         `json:"totals"`
 	Expectations []Expectation  `json:"expectations"`
 	Encryption   *Encryption    `json:"encryptionConfig"` // null: there was none at hand
+	Candidate    *Encryption    `json:"candidate"`        // the EncryptionConfiguration that was judged instead of the objects; null: none
 	Groups       []Group        `json:"groups"`
 	FindingCount int64          `json:"findingCount"`
 	Roots        []string       `json:"-"` // storage roots by which the keys were named; one may lie within another

@@ -33,6 +33,7 @@ type Opening struct {
 	Twin          int  // which of several keys of that name opened it, from 0
 	Authenticated bool // the cipher vouches for the payload, and for the etcd key it lies under
 	Obstacle      Obstacle
+	Already       bool // the obstacle is none that a candidate brings: it is there now
 }
 
 // Obstacle is why an apiserver with the configuration could not read a value: a fixed text. The zero value: it could.

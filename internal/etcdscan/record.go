@@ -41,6 +41,7 @@ type Record struct {
 	Authenticated bool // the cipher vouches for the value
 	Fault         Fault
 	Obstacle      Obstacle // of CannotOpen
+	Already       bool     // the obstacle is none that a candidate brings: it is there now
 	Note          string   // fixed text
 
 	Terminating bool // deleted, and kept by its finalizers; only known of what was opened
@@ -99,7 +100,7 @@ func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, ope
 		header, err := stored.Parse(c.value.Payload)
 		c.read(c.value.Payload, header, err)
 		if opener != nil && c.Fault == NoFault {
-			c.hinder(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value).Obstacle)
+			c.hinder(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value))
 		}
 	case opener != nil && open:
 		c.decrypt(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value))
@@ -126,15 +127,15 @@ func (c *classified) decrypt(o Opening) {
 		c.Opened = Failed
 	}
 	if c.Fault == NoFault {
-		c.hinder(o.Obstacle)
+		c.hinder(o)
 	}
 }
 
 const noteTwin = "opened with a further key of that name"
 
-func (c *classified) hinder(o Obstacle) {
-	if o != NoObstacle {
-		c.Fault, c.Obstacle, c.Note = CannotOpen, o, join(c.Note, string(o))
+func (c *classified) hinder(o Opening) {
+	if o.Obstacle != NoObstacle {
+		c.Fault, c.Obstacle, c.Already, c.Note = CannotOpen, o.Obstacle, o.Already, join(c.Note, string(o.Obstacle))
 	}
 }
 

@@ -26,6 +26,7 @@ type Group struct {
 	Twin                  int  // which of several keys of that name opened it, from 0
 	Fault                 Fault
 	Obstacle              Obstacle // of CannotOpen
+	Already               bool     // the obstacle is none that a candidate brings: it is there now
 	Unserved              bool     // no API serves keys of this kind by design
 	Beside                string   // the resource in whose directory these keys lie without being objects of it
 	Note                  string
@@ -90,7 +91,7 @@ func (t *Tally) Add(r *Record) *Entry {
 func groupOf(r *Record) Group {
 	return Group{
 		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
-		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Authenticated: r.Authenticated, Twin: r.Twin, Fault: r.Fault, Obstacle: r.Obstacle,
+		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Authenticated: r.Authenticated, Twin: r.Twin, Fault: r.Fault, Obstacle: r.Obstacle, Already: r.Already,
 		Unserved: r.Object.Internal(), Beside: r.Object.Beside, Note: r.Note,
 	}
 }
@@ -192,6 +193,7 @@ func compareEntries(a, b Entry) int {
 		strings.Compare(string(a.Fault), string(b.Fault)),
 		strings.Compare(string(a.Obstacle), string(b.Obstacle)),
 		cmp.Compare(a.Twin, b.Twin),
+		boolCompare(a.Already, b.Already),
 		boolCompare(a.AtRest.KeyInferred, b.AtRest.KeyInferred),
 		boolCompare(a.Ambiguous, b.Ambiguous),
 	)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -15,17 +16,56 @@ import (
 	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
-// ask finds out what the files and etcd alone do not tell: whether every apiserver uses this very file and the same keys, and
-// whether this is the etcd in which they keep everything.
+// ask finds out, before etcd is read, whether every apiserver uses this very file and the same keys. What they wrote before they
+// did must have arrived when etcd is read.
 func (l *look) ask(ctx context.Context) error {
 	if l.Config == nil {
 		l.doubt("there is no EncryptionConfiguration at hand, so that which key writes is not known")
 	}
 	if l.APIServers == nil {
 		l.doubt("the apiservers were not asked: %s", l.Unasked)
+		return nil
+	}
+	survey, err := l.survey(ctx)
+	if err != nil || l.CanRemove == nil {
+		return err
+	}
+	wait := time.Duration(0)
+	for _, s := range survey.Distinct() {
+		wait = max(wait, l.Settle-l.Now().Sub(s.LoadedAt()))
+	}
+	wait = min(wait, l.Settle) // an apiserver's clock may be ahead
+	if wait <= 0 {
+		return nil
+	}
+	if l.Waiting != nil {
+		l.Waiting(wait)
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// askAgain asks once more when etcd was read, as an apiserver may have come or changed meanwhile, and finds out whether this is the
+// etcd in which they keep everything.
+func (l *look) askAgain(ctx context.Context) error {
+	if l.APIServers == nil {
 		l.placeResources(nil)
 		return nil
 	}
+	survey, err := l.survey(ctx)
+	if err != nil {
+		return err
+	}
+	l.placeResources(survey)
+	return l.relate(ctx)
+}
+
+// survey asks the apiservers. What speaks against a yes at any time does so for good.
+func (l *look) survey(ctx context.Context) (*apiservers.Survey, error) {
 	q := apiservers.Question{Matter: apiservers.Encryption, KMSKeyIDs: make(map[string]string)}
 	if l.Config != nil {
 		q.EncryptionConfig = l.Config.Hash
@@ -37,7 +77,7 @@ func (l *look) ask(ctx context.Context) error {
 	}
 	survey := apiservers.Ask(ctx, apiservers.Request{Config: l.APIServers, Addresses: l.Addresses, Resources: []schema.GroupResource{}, Flags: true})
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	agreement := survey.Agreement(q)
 	l.report.APIServers = &agreement
@@ -47,8 +87,7 @@ func (l *look) ask(ctx context.Context) error {
 	case !*agreement.Agree:
 		l.object("not every apiserver is known to use this very file and its keys: %s", agreement.Summary())
 	}
-	l.placeResources(survey)
-	return l.relate(ctx)
+	return survey, nil
 }
 
 // placeResources doubts what may lie in an etcd that was not read.

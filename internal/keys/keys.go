@@ -55,6 +55,10 @@ type Request struct {
 	OverridesTold bool
 
 	CanRemove *Wanted // nil: no key in particular
+	// Settle is how long after an apiserver has loaded its configuration, or was started, etcd is read for an answer: what was
+	// encrypted before may still be on its way into etcd.
+	Settle  time.Duration
+	Waiting func(time.Duration) // told before such a wait; may be nil
 	Version   string
 	Now       func() time.Time
 	Progress  *etcdscan.Progress
@@ -80,10 +84,13 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	if l.report.Source.Endpoints == nil {
 		l.report.Source.Endpoints = []string{}
 	}
+	if err := l.ask(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.read(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.ask(ctx); err != nil {
+	if err := l.askAgain(ctx); err != nil {
 		return nil, err
 	}
 	l.makeRows()
@@ -195,5 +202,7 @@ func (l *look) doubt(format string, args ...any) {
 }
 
 func (l *look) object(format string, args ...any) {
-	l.against = append(l.against, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(l.against, text) {
+		l.against = append(l.against, text)
+	}
 }

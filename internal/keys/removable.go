@@ -57,6 +57,8 @@ func (l *look) judge() error {
 // removable is the answer about one row, with what weighs most against it.
 func (l *look) removable(r *Row) (Answer, string) {
 	switch {
+	case r.Total > 0 && r.Write:
+		return No, fmt.Sprintf("needed to read %s, and it writes %s", objectsText(r.Objects), strings.Join(r.Writes, ", "))
 	case r.Total > 0:
 		return No, "needed to read " + objectsText(r.Objects)
 	case r.Write && (r.KeyID != "" || r.Provider != atrest.KMS):

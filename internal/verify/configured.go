@@ -17,6 +17,9 @@ type Configured struct {
 	// Twins: several keys of the file bear the provider and name of the value, and Twin tells which of them is meant.
 	Twins bool
 	Twin  int
+	// Candidate: the EncryptionConfiguration is not in force. What it could not read is wrong with it, and what it would write
+	// otherwise is not wrong.
+	Candidate bool
 	// KeyIDUnknown is why the value names no key ID although its KMS plugin has one; empty if that is not so.
 	KeyIDUnknown string
 }
@@ -39,6 +42,30 @@ func (es Expectations) WithConfigured(configured Expectations) Expectations {
 // nobodyAsked tells whether an expectation follows from a wildcard of the file: that there is nothing is no doubt.
 func (c Configured) nobodyAsked(e Expectation) bool {
 	return c.Asked && e.Resource.Wildcard() && e.Version == ""
+}
+
+// asCandidate words the faults of objects as what a candidate would do to them.
+func (c Configured) asCandidate(faults []Fault, g etcdscan.Group) []Fault {
+	if !c.Candidate {
+		return faults
+	}
+	if slices.ContainsFunc(faults, func(f Fault) bool { return f.Code == CannotOpen }) {
+		// What cannot be read is not written either.
+		faults = slices.DeleteFunc(faults, func(f Fault) bool { return f.Code != CannotOpen })
+	}
+	for i := range faults {
+		f := &faults[i]
+		switch f.Code {
+		case CannotOpen:
+			f.Code, f.Message = CandidateCannotRead, "an apiserver with the candidate could not read it: "+string(g.Obstacle)
+			if g.Already {
+				f.Severity, f.Message = Info, f.Message+", and with the present configuration it cannot either"
+			}
+		case StaleKey, Plaintext, EncryptedUnexpectedly:
+			f.Code, f.Severity, f.Message = CandidateRewrites, Info, "an apiserver with the candidate writes it otherwise with its next write"
+		}
+	}
+	return faults
 }
 
 // judgeTwin tells whether a value under the expected name is under the key that is meant, where several bear the name.

@@ -28,7 +28,7 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 	if g.Fault == etcdscan.WrongPlace || g.Fault == etcdscan.CannotOpen && !g.Obstacle.Unknown() {
 		faults[0].Severity = Error
 	}
-	return append(faults, e.judge(g)...)
+	return e.Configured.asCandidate(append(faults, e.judge(g)...), g)
 }
 
 // byteFaults are those that hold whatever anybody expects.

@@ -77,9 +77,11 @@ const (
 	UnknownTransformer    Code = "UnknownTransformer"
 	Undecodable           Code = "Undecodable"
 	Empty                 Code = "Empty"
-	CannotOpen            Code = "CannotOpen"      // an apiserver with the EncryptionConfiguration could not read it
-	Unauthenticated       Code = "Unauthenticated" // opened by a cipher that does not vouch for what comes out
-	Uncovered             Code = "Uncovered"       // the EncryptionConfiguration leaves a sensitive resource in plaintext
+	CannotOpen            Code = "CannotOpen"          // an apiserver with the EncryptionConfiguration could not read it
+	CandidateCannotRead   Code = "CandidateCannotRead" // an apiserver with the candidate could not read it
+	CandidateRewrites     Code = "CandidateRewrites"   // an apiserver with the candidate would write it otherwise
+	Unauthenticated       Code = "Unauthenticated"     // opened by a cipher that does not vouch for what comes out
+	Uncovered             Code = "Uncovered"           // the EncryptionConfiguration leaves a sensitive resource in plaintext
 	WrongPlace            Code = "WrongPlace"
 	AmbiguousKey          Code = "AmbiguousKey" // the end of the key name cannot be told without a configuration
 	UnknownKeyID          Code = "UnknownKeyID" // KMS: which KEK is meant was not said, or cannot be seen

@@ -30,6 +30,15 @@ func Configured(c *encryption.Configuration, current map[string]CurrentKey) veri
 	return es
 }
 
+// Candidate is what an EncryptionConfiguration that is not in force yet would expect.
+func Candidate(c *encryption.Configuration, current map[string]CurrentKey) verify.Expectations {
+	es := Configured(c, current)
+	for i := range es {
+		es[i].Configured.Candidate = true
+	}
+	return es
+}
+
 func written(c *encryption.Configuration, k encryption.Key, current map[string]CurrentKey) (verify.Value, verify.Configured) {
 	v := verify.Value{Provider: string(k.Provider), Key: k.Name}
 	configured := verify.Configured{Asked: true, Twin: k.Twin}

@@ -134,6 +134,12 @@ func auditSummary(w io.Writer, r *audit.Report, palette Palette) error {
 	if r.Scope.Outside != nil && *r.Scope.Outside > 0 {
 		fmt.Fprintf(out, "Outside of this scope, not read: %s\n", Count(*r.Scope.Outside, "key"))
 	}
+	if r.Encryption != nil {
+		fmt.Fprintf(out, "EncryptionConfiguration %s, values opened: %s\n", visible(r.Encryption.Path), r.Encryption.Open)
+	}
+	if r.Candidate != nil {
+		fmt.Fprintf(out, "Judged is the candidate %s: what an apiserver with it could not read, and what it would write otherwise\n", visible(r.Candidate.Path))
+	}
 	if r.Verdict == verify.NotJudged {
 		out.WriteString("Verdict: none, because nothing was expected (--expect)\n")
 	} else {

@@ -36,7 +36,7 @@ func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	}
 	t := newTable(header, 2, 3)
 	for _, row := range r.Keys {
-		cells := []string{keyName(row), dash(visibleList(row.Writes)), strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10),
+		cells := []string{keyName(r, row), dash(visibleList(row.Writes)), strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10),
 			opts.Palette.answer(row.Removable), visible(row.Reason)}
 		if wide {
 			cells = append(cells, dash(visibleList(row.Reads)), opts.Palette.answer(row.Destroyable), dash(row.KeyIDHash))
@@ -46,7 +46,7 @@ func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	return t.write(w)
 }
 
-func keyName(row keys.Row) string {
+func keyName(r *keys.Report, row keys.Row) string {
 	if row.Provider == atrest.Identity {
 		return "plaintext"
 	}
@@ -60,7 +60,7 @@ func keyName(row keys.Row) string {
 	if row.Twin > 0 {
 		name += fmt.Sprintf(" (number %d of that name)", row.Twin+1)
 	}
-	if !row.Configured && row.KeyID == "" {
+	if r.Encryption != nil && !row.Configured && row.KeyID == "" {
 		name += " (not in the file)"
 	}
 	return name

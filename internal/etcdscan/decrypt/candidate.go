@@ -1,0 +1,41 @@
+package decrypt
+
+import (
+	"context"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
+)
+
+// Candidate is an opener that judges by one Keyring what an apiserver with it could read, and opens with another what the first
+// one cannot.
+type Candidate struct {
+	*Keyring
+	present *Keyring // may be nil
+}
+
+// NewCandidate judges by next. Present is the Keyring in force; it may be nil.
+func NewCandidate(next, present *Keyring) *Candidate { return &Candidate{next, present} }
+
+// Open implements etcdscan.Opener. Where neither can read the value, the obstacle says so.
+func (c *Candidate) Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
+	next := c.Keyring.Open(ctx, o, k, value, v)
+	if c.present == nil || !next.Tried || next.Obstacle == etcdscan.NoObstacle || next.Obstacle.Unknown() {
+		return next
+	}
+	now := c.present.Open(ctx, o, k, value, c.present.Parse(value))
+	switch {
+	case now.Obstacle != etcdscan.NoObstacle && !now.Obstacle.Unknown():
+		clear(now.Payload)
+		next.Already = true
+		return next
+	case now.Payload == nil:
+		return next
+	}
+	clear(next.Payload)
+	now.Obstacle = next.Obstacle
+	return now
+}
+
+var _ etcdscan.Opener = (*Candidate)(nil)
