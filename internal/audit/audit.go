@@ -225,7 +225,7 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 		}
 	}
 	r.groups(entries)
-	r.Silent = silent(entries)
+	r.Silent = SilentPlugins(entries)
 	r.FindingCount = int64(len(r.whole))
 	for _, e := range entries {
 		r.FindingCount += e.Objects * int64(len(r.expectations.EntryFaults(e)))
@@ -233,8 +233,8 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 	r.FinishedAt = now.UTC()
 }
 
-// silent are the KMS providers whose plugins left values unopened.
-func silent(entries []etcdscan.Entry) []Silent {
+// SilentPlugins are the KMS providers whose plugins left values unopened.
+func SilentPlugins(entries []etcdscan.Entry) []Silent {
 	var found []Silent
 	for _, e := range entries {
 		if s := (Silent{Provider: e.AtRest.Key, Obstacle: e.Obstacle}); e.Obstacle.Unknown() && !slices.Contains(found, s) {

@@ -57,11 +57,11 @@ type Request struct {
 	CanRemove *Wanted // nil: no key in particular
 	// Settle is how long after an apiserver has loaded its configuration, or was started, etcd is read for an answer: what was
 	// encrypted before may still be on its way into etcd.
-	Settle  time.Duration
-	Waiting func(time.Duration) // told before such a wait; may be nil
-	Version   string
-	Now       func() time.Time
-	Progress  *etcdscan.Progress
+	Settle   time.Duration
+	Waiting  func(time.Duration) // told before such a wait; may be nil
+	Version  string
+	Now      func() time.Time
+	Progress *etcdscan.Progress
 }
 
 // look is one run.
@@ -129,6 +129,7 @@ func (l *look) read(ctx context.Context) error {
 			return err
 		}
 	}
+	l.report.Silent = audit.SilentPlugins(l.entries)
 	l.opened()
 	return nil
 }

@@ -29,6 +29,7 @@ var auditFields = []string{
 	"totals.keys", "totals.bytes",
 	"expectations[].resource", "expectations[].value", "expectations[].version", "expectations[].from", "expectations[].reason",
 	"encryptionConfig", "encryptionConfig.path", "encryptionConfig.hash", "encryptionConfig.open",
+	"candidate", "candidate.path", "candidate.hash", "candidate.open",
 	"groups[].root", "groups[].group", "groups[].resource",
 	"groups[].atRest.provider", "groups[].atRest.version", "groups[].atRest.key", "groups[].atRest.keyID", "groups[].atRest.keyInferred",
 	"groups[].stored", "groups[].stored.apiVersion", "groups[].stored.kind", "groups[].stored.encoding",
@@ -111,7 +112,7 @@ func TestAuditFields(t *testing.T) {
 	got := make(map[string]bool)
 	report := rotation().audit(t, "secrets=aescbc:key2")
 	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
-	report.Encryption = new(audit.Encryption)
+	report.Encryption, report.Candidate = new(audit.Encryption), new(audit.Encryption)
 	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
 	expectFields(t, got, auditFields)
 }
@@ -132,7 +133,7 @@ func TestMigrationFields(t *testing.T) {
 		r.AllowPruning, r.SnapshotFile = true, filepath.Join(t.TempDir(), "before.db")
 	})
 	doubted := mendable().migrate(t, asked)
-	doubted.Settled, doubted.After.Encryption = new(migrate.Settled), new(audit.Encryption)
+	doubted.Settled, doubted.After.Encryption, doubted.After.Candidate = new(migrate.Settled), new(audit.Encryption), new(audit.Encryption)
 	doubted.APIServers.Agreement = apiservers.Agreement{Agree: new(false), Disagreements: []apiservers.Disagreement{{Server: "10.0.0.1:6443"}},
 		Missing: []string{"apiserver-1"}, Gone: []string{"apiserver-2"}, Unchecked: []string{"something"}}
 
