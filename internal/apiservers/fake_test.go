@@ -55,6 +55,7 @@ type apiserver struct {
 	started  string
 	refuse   map[string]int // path → code
 	extra    string         // further metrics
+	flags    string         // the answer to /flagz
 	instead  string         // of all metrics
 	down     bool
 	heard    http.Header // of the last request
@@ -179,6 +180,8 @@ func (a *apiserver) answer(path string) string {
 		return `{"kind":"APIGroupList","groups":[` + groups + `]}`
 	case "/apis/stable.example.com/v1", "/apis/stable.example.com/v2":
 		return fmt.Sprintf(`{"kind":"APIResourceList","resources":[{"name":"selfierequests","kind":"SelfieRequest","storageVersionHash":%q}]}`, hash)
+	case "/flagz":
+		return a.flags
 	case "/metrics":
 		return a.metrics()
 	case "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases":
