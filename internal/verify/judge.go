@@ -25,8 +25,14 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 	if !ok {
 		return faults
 	}
-	if g.Fault == etcdscan.WrongPlace || g.Fault == etcdscan.CannotOpen && !g.Obstacle.Unknown() {
+	switch {
+	case g.Fault == etcdscan.WrongPlace:
 		faults[0].Severity = Error
+	case g.Fault == etcdscan.CannotOpen:
+		faults[0].Expected = e.Value.String()
+		if !g.Obstacle.Unknown() {
+			faults[0].Severity = Error
+		}
 	}
 	return e.Configured.asCandidate(append(faults, e.judge(g)...), g)
 }

@@ -92,29 +92,36 @@ func (k *kine) note(revision int64, key, value string, deleted bool) {
 	k.writes = append(k.writes, write{revision, key, value, deleted})
 }
 
-func (k *kine) put(t *testing.T, key, value string) int64 {
-	resp, err := k.client.Put(t.Context(), key, value)
-	if err != nil {
-		t.Errorf("writing %q: %v", key, err)
+// commit writes as an apiserver does, if the key was last written at the revision given.
+func (k *kine) commit(t *testing.T, key string, last int64, op clientv3.Op) int64 {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	resp, err := k.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", last)).Then(op).Else(clientv3.OpGet(key)).Commit()
+	if err != nil || !resp.Succeeded {
+		t.Errorf("writing %q: %v, %v", key, resp, err)
 		return 0
 	}
-	k.note(resp.Header.Revision, key, value, false)
+	k.note(resp.Header.Revision, key, string(op.ValueBytes()), op.IsDelete())
 	return resp.Header.Revision
 }
 
+func (k *kine) put(t *testing.T, key, value string) int64 {
+	return k.commit(t, key, k.last(t, key), clientv3.OpPut(key, value))
+}
+
 func (k *kine) delete(t *testing.T, key string) {
-	there, err := k.client.Get(t.Context(), key)
-	if err != nil || len(there.Kvs) != 1 {
-		t.Errorf("reading %q: %v, %v", key, there, err)
-		return
+	k.commit(t, key, k.last(t, key), clientv3.OpDelete(key))
+}
+
+// last is the revision at which a key was last written, 0 if it is not there.
+func (k *kine) last(t *testing.T, key string) int64 {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	resp, err := k.client.Get(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return 0
 	}
-	resp, err := k.client.Txn(t.Context()).If(clientv3.Compare(clientv3.ModRevision(key), "=", there.Kvs[0].ModRevision)).
-		Then(clientv3.OpDelete(key)).Else(clientv3.OpGet(key)).Commit()
-	if err != nil || !resp.Succeeded {
-		t.Errorf("deleting %q: %v, %v", key, resp, err)
-		return
-	}
-	k.note(resp.Header.Revision, key, "", true)
+	return resp.Kvs[0].ModRevision
 }
 
 // at is what was there at a revision, by what was written.
@@ -155,12 +162,12 @@ func (k *kine) fill(t *testing.T, n int) {
 		writers.Go(func() {
 			for i := w; i < n && !t.Failed(); i += 8 {
 				key := fmt.Sprintf("%s/secrets/ns-%03d/name-%05d", []string{"/registry", "/registry", "/kubernetes.io", "/elsewhere"}[i%4], i%97, i)
-				k.put(t, key, fmt.Sprint("k8s:enc:aescbc:v1:key1:", strings.Repeat("v", i%400)))
+				created := k.commit(t, key, 0, clientv3.OpPut(key, fmt.Sprint("k8s:enc:aescbc:v1:key1:", strings.Repeat("v", i%400))))
 				switch {
 				case i%10 == 0:
-					k.delete(t, key)
+					k.commit(t, key, created, clientv3.OpDelete(key))
 				case i%10 == 1:
-					k.put(t, key, "again")
+					k.commit(t, key, created, clientv3.OpPut(key, "again"))
 				}
 			}
 		})
