@@ -30,6 +30,15 @@ const (
 // loadValues puts values straight into etcd, as many as its argument says: secrets in the storage format, every other
 // one replaced by random bytes behind the prefix and of the length that aescbc would give it.
 func loadValues(ctx context.Context, args []string, stdout io.Writer) error {
+	return load(ctx, args, stdout, storedSecret)
+}
+
+// loadSealed puts secrets straight into etcd, all of them really encrypted.
+func loadSealed(ctx context.Context, args []string, stdout io.Writer) error {
+	return load(ctx, args, stdout, sealedSecret(ctx))
+}
+
+func load(ctx context.Context, args []string, stdout io.Writer, make func(i int, random *rand.ChaCha8) (string, []byte, error)) error {
 	if len(args) != 1 {
 		return fmt.Errorf("loading values: want one argument, the number of them")
 	}
@@ -56,7 +65,7 @@ func loadValues(ctx context.Context, args []string, stdout io.Writer) error {
 				}
 				var ops []clientv3.Op
 				for i := first; i < min(first+putsPerTxn, count); i++ {
-					key, value, err := storedSecret(i, random)
+					key, value, err := make(i, random)
 					if err != nil {
 						cancel(err)
 						return

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // whose memory must not become the parent's (see measure).
 var jobs = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
 	"load":           loadValues,
+	"load-sealed":    loadSealed,
 	"drain-stream":   drainStream,
 	"drain-pages":    drainPages,
 	"create-secrets": createSecrets,
@@ -56,6 +58,7 @@ type options struct {
 	bin     string // directory of svmctl and playground
 	rounds  int
 	keys    int
+	sealed  int
 	secrets int
 	log     io.Writer
 }
@@ -67,14 +70,15 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	flags.StringVar(&opts.bin, "bin", "bin", "`directory` that holds svmctl and playground")
 	flags.IntVar(&opts.rounds, "rounds", 3, "how often everything is measured; medians are reported")
 	flags.IntVar(&opts.keys, "keys", 300_000, "values of 1.1 kB that the audit reads")
+	flags.IntVar(&opts.sealed, "sealed", 100_000, "encrypted values of 1.1 kB that the audit opens")
 	flags.IntVar(&opts.secrets, "secrets", 5_000, "secrets of 1.1 kB that are migrated")
-	only := flags.String("only", "", "measure `audit` or migrate alone")
+	only := flags.String("only", "", "measure `audit`, open or migrate alone")
 	timeout := flags.Duration("timeout", time.Hour, "how long the whole run may take")
 	asJSON := flags.Bool("json", false, "write the results as JSON")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || (*only != "" && *only != "audit" && *only != "migrate") || opts.rounds < 1 || opts.keys < 1 || opts.secrets < 1 {
+	if flags.NArg() > 0 || !slices.Contains([]string{"", "audit", "open", "migrate"}, *only) || opts.rounds < 1 || opts.keys < 1 || opts.sealed < 1 || opts.secrets < 1 {
 		return fmt.Errorf("parsing arguments: %q makes no sense here", strings.Join(args, " "))
 	}
 	var err error
@@ -88,17 +92,16 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if report.Versions, err = versions(ctx, opts.bin); err != nil {
 		return err
 	}
-	if *only != "migrate" {
-		table, err := benchAudit(ctx, opts)
-		if err != nil {
-			return fmt.Errorf("measuring the audit: %w", err)
+	for _, part := range []struct {
+		name, what string
+		bench      func(context.Context, options) (Table, error)
+	}{{"audit", "the audit", benchAudit}, {"open", "the opening", benchOpen}, {"migrate", "the migration", benchMigrate}} {
+		if *only != "" && *only != part.name {
+			continue
 		}
-		report.Tables = append(report.Tables, table)
-	}
-	if *only != "audit" {
-		table, err := benchMigrate(ctx, opts)
+		table, err := part.bench(ctx, opts)
 		if err != nil {
-			return fmt.Errorf("measuring the migration: %w", err)
+			return fmt.Errorf("measuring %s: %w", part.what, err)
 		}
 		report.Tables = append(report.Tables, table)
 	}

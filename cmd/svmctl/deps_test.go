@@ -65,7 +65,7 @@ var soleUsers = map[string][]string{
 	"go.etcd.io/etcd/client/v3":           {"internal/etcdscan/live", "internal/etcdscan/etcdtest", "bench"},
 	"go.etcd.io/etcd/server/v3":           {"internal/etcdscan/etcdtest"},
 	"go.etcd.io/bbolt":                    {},
-	"k8s.io/apiserver":                    {"internal/etcdscan/decrypt"},
+	"k8s.io/apiserver":                    {"internal/etcdscan/decrypt", "bench"},
 	"k8s.io/apiextensions-apiserver":      {"internal/crd", "internal/crd/upgrade"},
 	"k8s.io/kubernetes":                   {},
 	"testing":                             {"internal/etcdscan/etcdtest", "testdata/vectors"},
