@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/audit"
@@ -126,7 +127,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 			Opener: opener, Sample: unlocked.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce,
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
-				return err == nil && expect.Empty(ctx, cfg, r, store.Revision)
+				return err == nil && confirmEmpty(ctx, cfg, store, expectations, r)
 			},
 			Version: version, Now: time.Now, Progress: progress,
 		})
@@ -151,6 +152,12 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		return unlocked.withSilentPlugin(verdictExit(result.Verdict), result.Silent)
 	}
 	return cmd
+}
+
+// confirmEmpty asks the API whether there is none of a resource that was expected and not found.
+func confirmEmpty(ctx context.Context, cfg *rest.Config, store *live.Store, expectations verify.Expectations, r verify.Resource) bool {
+	e, _ := expectations.For(r)
+	return expect.Empty(ctx, cfg, r, store.Revision) || e.Configured.Asked && expect.Absent(ctx, cfg, r, store.Revision)
 }
 
 // sameStore makes sure that the apiserver speaks of this etcd.

@@ -13,7 +13,6 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/verify"
-	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
 // kmsPatience is how long to wait for apiservers to notice that a KMS plugin has another key: they ask once a minute.
@@ -160,7 +159,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		req.Rewrite.Subresource = flags.subresource
 		req.Version, req.Now, req.Progress = version, time.Now, new(migrate.Progress)
 		req.ConfirmEmpty = func(ctx context.Context, r verify.Resource) bool {
-			return expect.Empty(ctx, req.Config, r, store.Revision)
+			return confirmEmpty(ctx, req.Config, store, req.Expectations, r)
 		}
 		progress := render.MigrateProgress(p.err, p.errTerminal, req.Progress)
 		defer progress.Stop()

@@ -39,18 +39,41 @@ func Empty(ctx context.Context, cfg *rest.Config, r verify.Resource, etcdRevisio
 	if err != nil || gvr.Group != r.Group || gvr.Resource != r.Name {
 		return false
 	}
-	before, err := etcdRevision(ctx)
+	list, ok := listAtEtcds(ctx, client, gvr, etcdRevision)
+	return ok && len(list.Items) == 0 && list.Continue == ""
+}
+
+// Absent asks the API whether it serves no such resource, and so can have no objects of it. It is for resources that an
+// EncryptionConfiguration names ahead of their definition: a name that a person mistyped is not served either. The apiserver
+// is known to be this etcd's as for Empty, by its list of namespaces.
+func Absent(ctx context.Context, cfg *rest.Config, r verify.Resource, etcdRevision func(context.Context) (int64, error)) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	client, err := metadata.NewForConfig(cfg)
 	if err != nil {
 		return false
 	}
-	list, err := client.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil || len(list.Items) > 0 || list.Continue != "" {
+	if all, whole := Served(ctx, cfg); !whole || all[r] {
 		return false
+	}
+	_, ok := listAtEtcds(ctx, client, schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, etcdRevision)
+	return ok
+}
+
+// listAtEtcds lists one object of a resource; ok tells that it is a list of this etcd's, by its revision.
+func listAtEtcds(ctx context.Context, client metadata.Interface, gvr schema.GroupVersionResource, etcdRevision func(context.Context) (int64, error)) (list *metav1.PartialObjectMetadataList, ok bool) {
+	before, err := etcdRevision(ctx)
+	if err != nil {
+		return nil, false
+	}
+	list, err = client.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return nil, false
 	}
 	after, err := etcdRevision(ctx)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	listed, err := strconv.ParseInt(list.ResourceVersion, 10, 64)
-	return err == nil && before <= listed && listed <= after
+	return list, err == nil && before <= listed && listed <= after
 }

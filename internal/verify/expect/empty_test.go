@@ -18,9 +18,10 @@ import (
 // api answers discovery, and the LIST of secrets with code and body. It stands for what an apiserver does not answer on
 // demand; the real one is asked in e2e.
 type api struct {
-	code int
-	body string
-	list []string // the queries of each LIST
+	code       int
+	body       string
+	list       []string // the queries of each LIST
+	namespaces string   // the LIST of them; empty: none
 }
 
 var served = map[string]string{
@@ -38,10 +39,42 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.URL.Path == "/api/v1/secrets":
 		a.list = append(a.list, r.Method+" "+r.URL.RawQuery)
 		code, body = a.code, a.body
+	case r.URL.Path == "/api/v1/namespaces" && a.namespaces != "":
+		body = a.namespaces
 	case body == "":
 		code, body = http.StatusNotFound, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
 	}
 	return &http.Response{StatusCode: code, Request: r, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// TestAbsent is for names that are known to be meant.
+func TestAbsent(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		resource  verify.Resource
+		revisions []int64
+		list      string
+		want      bool
+	}{
+		{"not served", verify.Resource{Group: "example.com", Name: "gadgets"}, []int64{10, 20}, "15", true},
+		{"served", verify.Resource{Group: "example.com", Name: "widgets"}, []int64{10, 20}, "15", false},
+		{"by an apiserver of another etcd", verify.Resource{Group: "example.com", Name: "gadgets"}, []int64{10, 20}, "21", false},
+		{"by one that does not list namespaces", verify.Resource{Group: "example.com", Name: "gadgets"}, []int64{10, 20}, "", false},
+	} {
+		a := &api{code: 200, body: `{}`}
+		a.namespaces = ""
+		if c.list != "" {
+			a.namespaces = partial(c.list, `},"items":[]`)
+		}
+		revision := func(context.Context) (int64, error) {
+			next := c.revisions[0]
+			c.revisions = c.revisions[1:]
+			return next, nil
+		}
+		if got := expect.Absent(t.Context(), &rest.Config{Host: "https://fake", Transport: a}, c.resource, revision); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
 }
 
 func partial(revision, rest string) string {
