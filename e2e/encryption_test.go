@@ -21,7 +21,7 @@ func keyMaterial(name string) string {
 // keyMaterials are the keys that the tests use, as text and as bytes.
 func keyMaterials() []string {
 	var all []string
-	for _, name := range []string{"key1", "key2", "key3"} {
+	for _, name := range []string{"key1", "key2", "key3", "other", "colon"} {
 		text := keyMaterial(name)
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
@@ -40,20 +40,36 @@ func encryption(providers ...string) string {
 
 // encryptionOf is encryption for other resources.
 func encryptionOf(resources []string, providers ...string) string {
+	return encryptionRules(encryptionRule(resources, providers...))
+}
+
+// encryptionRules is an EncryptionConfiguration of several rules.
+func encryptionRules(rules ...string) string {
+	return "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n" + strings.Join(rules, "")
+}
+
+// encryptionRule also takes "aescbc:key1=other", where a key has the material of another name, and "kms-v2:vault=SOCKET".
+func encryptionRule(resources []string, providers ...string) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [%s]\n  providers:\n",
-		strings.Join(resources, ", "))
+	fmt.Fprintf(&out, "- resources: [%s]\n  providers:\n", strings.Join(resources, ", "))
 	last := ""
 	for _, p := range providers {
 		provider, key, _ := strings.Cut(p, ":")
+		key, given, ok := strings.Cut(key, "=")
+		if !ok {
+			given = key
+		}
+		version, kms := strings.CutPrefix(provider, "kms-")
 		switch {
 		case provider == "identity":
 			out.WriteString("  - identity: {}\n")
+		case kms:
+			fmt.Fprintf(&out, "  - kms: {apiVersion: %s, name: %s, endpoint: %q, timeout: 3s}\n", version, key, "unix://"+given)
 		case provider != last:
 			fmt.Fprintf(&out, "  - %s:\n      keys:\n", provider)
 			fallthrough
 		default:
-			fmt.Fprintf(&out, "      - {name: %s, secret: %q}\n", key, keyMaterial(key))
+			fmt.Fprintf(&out, "      - {name: %q, secret: %q}\n", key, keyMaterial(given))
 		}
 		last = provider
 	}

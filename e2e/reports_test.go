@@ -10,15 +10,34 @@ import (
 // promised and may be null is a pointer or raw.
 
 type auditReport struct {
-	APIVersion   string        `json:"apiVersion"`
-	Kind         string        `json:"kind"`
-	Verdict      *string       `json:"verdict"`
-	Source       auditSource   `json:"source"`
-	Scope        auditScope    `json:"scope"`
-	Totals       totals        `json:"totals"`
-	Expectations []expectation `json:"expectations"`
-	Groups       []group       `json:"groups"`
-	Findings     []finding     `json:"findings"`
+	APIVersion       string            `json:"apiVersion"`
+	Kind             string            `json:"kind"`
+	Verdict          *string           `json:"verdict"`
+	Reasons          []reason          `json:"reasons"`
+	Source           auditSource       `json:"source"`
+	Scope            auditScope        `json:"scope"`
+	Totals           totals            `json:"totals"`
+	Expectations     []expectation     `json:"expectations"`
+	EncryptionConfig *encryptionConfig `json:"encryptionConfig"`
+	Candidate        *encryptionConfig `json:"candidate"`
+	Groups           []group           `json:"groups"`
+	Findings         []finding         `json:"findings"`
+}
+
+type reason struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"`
+	Resource string `json:"resource"`
+	Expected string `json:"expected"`
+	Found    string `json:"found"`
+	Objects  int64  `json:"objects"`
+	Message  string `json:"message"`
+}
+
+type encryptionConfig struct {
+	Path string `json:"path"`
+	Hash string `json:"hash"`
+	Open string `json:"open"`
 }
 
 type auditSource struct {
@@ -178,6 +197,16 @@ func verdict(v *string) string {
 		return "none"
 	}
 	return *v
+}
+
+// reason is the first of a code; the zero value when there is none.
+func (r auditReport) reason(code string) reason {
+	for _, reason := range r.Reasons {
+		if reason.Code == code {
+			return reason
+		}
+	}
+	return reason{}
 }
 
 // byKey adds up the objects of a resource per provider and key, as "aescbc:key1" or "identity".

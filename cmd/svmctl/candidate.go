@@ -31,5 +31,5 @@ func (u *unlocked) candidate(ctx context.Context, enc *encryptionFlags, file str
 }
 
 func (c *candidate) expectations() verify.Expectations {
-	return expect.Candidate(c.config(), c.current)
+	return expect.Candidate(c.config(), c.current, c.roots)
 }

@@ -27,6 +27,7 @@ const (
 // encryptionFlags name the EncryptionConfiguration, and which values are opened with it.
 type encryptionFlags struct {
 	file, open string
+	roots      []string // storage roots of the apiserver that has the file; none: all
 	set        *pflag.FlagSet
 }
 
@@ -41,6 +42,7 @@ func addEncryptionFlags(fs *pflag.FlagSet) *encryptionFlags {
 type unlocked struct {
 	keyring *decrypt.Keyring
 	open    string
+	roots   []string
 	current map[string]expect.CurrentKey // of the KMS v2 plugins
 }
 
@@ -61,7 +63,7 @@ func (f *encryptionFlags) load(ctx context.Context) (*unlocked, error) {
 	if !f.set.Changed("open") {
 		keyring.Limit(decrypt.UnaskedCalls)
 	}
-	u := &unlocked{keyring: keyring, open: f.open, current: make(map[string]expect.CurrentKey)}
+	u := &unlocked{keyring: keyring, open: f.open, roots: f.roots, current: make(map[string]expect.CurrentKey)}
 	for name, state := range keyring.Current(ctx) {
 		if state.Err != nil {
 			u.current[name] = expect.CurrentKey{Unknown: state.Err.Error()}
@@ -112,7 +114,7 @@ func (u *unlocked) expected(es verify.Expectations) verify.Expectations {
 	if u.keyring == nil {
 		return es
 	}
-	return es.WithConfigured(expect.Configured(u.config(), u.current))
+	return es.WithConfigured(expect.Configured(u.config(), u.current, u.roots))
 }
 
 // announce says how often KMS plugins are going to be asked.

@@ -39,6 +39,9 @@ func (p *program) locate(etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags)
 		etcd.prefixes = facts.Prefixes
 		said += ", prefix " + strings.Join(facts.Prefixes, ", ")
 	}
+	if enc != nil && facts.Distribution == node.OpenShift {
+		enc.roots = facts.Prefixes // OpenShift's other apiservers have files of their own
+	}
 	if enc != nil && enc.file == "" && facts.EncryptionConfig != "" {
 		enc.file = facts.EncryptionConfig
 		said += ", EncryptionConfiguration " + enc.file

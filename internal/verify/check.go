@@ -39,6 +39,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 	reasons = append(reasons, es.inferredNames(ev.Entries)...)
 	reasons = append(reasons, es.uncovered(ev.Entries)...)
 	reasons = append(reasons, unauthenticated(ev.Entries)...)
+	reasons = append(reasons, es.closed(ev.Entries)...)
 	reasons = append(reasons, es.nothingFound(ev)...)
 	if ev.Shortfall != nil {
 		reasons = append(reasons, Reason{Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Message: ev.Shortfall.Error()}})

@@ -20,6 +20,8 @@ type Configured struct {
 	// Candidate: the EncryptionConfiguration is not in force. What it could not read is wrong with it, and what it would write
 	// otherwise is not wrong.
 	Candidate bool
+	// Roots are the storage roots of the apiserver that has the EncryptionConfiguration; none: all of them.
+	Roots []string
 	// KeyIDUnknown is why the value names no key ID although its KMS plugin has one; empty if that is not so.
 	KeyIDUnknown string
 }
@@ -39,6 +41,11 @@ func (es Expectations) WithConfigured(configured Expectations) Expectations {
 	return all
 }
 
+// governs tells whether the EncryptionConfiguration is that of the apiserver whose objects lie under a root.
+func (c Configured) governs(root string) bool {
+	return len(c.Roots) == 0 || slices.Contains(c.Roots, root)
+}
+
 // nobodyAsked tells whether an expectation follows from a wildcard of the file: that there is nothing is no doubt.
 func (c Configured) nobodyAsked(e Expectation) bool {
 	return c.Asked && e.Resource.Wildcard() && e.Version == ""
@@ -52,6 +59,10 @@ func (c Configured) asCandidate(faults []Fault, g etcdscan.Group) []Fault {
 	if slices.ContainsFunc(faults, func(f Fault) bool { return f.Code == CannotOpen }) {
 		// What cannot be read is not written either.
 		faults = slices.DeleteFunc(faults, func(f Fault) bool { return f.Code != CannotOpen })
+	}
+	if g.AtRest.Provider != atrest.Identity && g.Fault == etcdscan.NoFault && g.Opened == etcdscan.NotTried {
+		faults = append(faults, Fault{Code: CandidateCannotRead, Severity: Warning, Found: Describe(g.AtRest),
+			Message: "whether an apiserver with the candidate could read it was not tried"})
 	}
 	for i := range faults {
 		f := &faults[i]
@@ -106,6 +117,23 @@ func (es Expectations) uncovered(entries []etcdscan.Entry) []Reason {
 	}
 	slices.SortFunc(reasons, compareReasons)
 	return reasons
+}
+
+// closed says how many values are believed to be under the key that they name, although there is a file to open them with.
+func (es Expectations) closed(entries []etcdscan.Entry) []Reason {
+	if !slices.ContainsFunc(es, func(e Expectation) bool { return e.Configured.Asked }) {
+		return nil
+	}
+	var n int64
+	for _, e := range entries {
+		if e.AtRest.Provider != atrest.Identity && e.Fault == etcdscan.NoFault && e.Opened == etcdscan.NotTried && !e.Unserved {
+			n += e.Objects
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []Reason{{Objects: n, Whole: true, Fault: Fault{Code: NotOpened, Severity: Info, Message: "encrypted values were not opened: which key they are under is what they say themselves"}}}
 }
 
 // unauthenticated states the limit of what opening proves where the cipher vouches for nothing.

@@ -68,6 +68,7 @@ func TestConfigured(t *testing.T) {
 		name    string
 		config  encryption.Configuration
 		current map[string]expect.CurrentKey
+		roots   []string
 		expect  []string // as given by a person
 		seen    []seen
 		verdict verify.Verdict
@@ -126,9 +127,15 @@ func TestConfigured(t *testing.T) {
 			seen: []seen{{resource: "secrets", key: vault, keyID: "kek-1"}}, verdict: verify.Indeterminate, reasons: []string{"UnknownKeyID warning secrets"},
 		},
 		{name: "the plugin was not asked", config: kms, seen: []seen{{resource: "secrets", key: vault, keyID: "kek-1"}}, verdict: verify.Indeterminate, reasons: []string{"UnknownKeyID warning secrets"}},
+		{
+			name: "another apiserver's root", config: rotating, roots: []string{"/kubernetes.io"}, seen: []seen{{resource: "secrets", key: key1}, {resource: "routes.route.openshift.io", key: key1}},
+			verdict: verify.Complete,
+		},
+		{name: "the apiserver's own root", config: rotating, roots: []string{"/registry"}, seen: []seen{{resource: "secrets", key: key1}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"}},
+		{name: "closed", config: rotating, seen: []seen{{resource: "secrets", key: key2, closed: true}}, verdict: verify.Complete, reasons: []string{"NotOpened info "}},
 		{name: "the second of two keys of one name writes", config: twins, seen: []seen{{resource: "secrets", key: again}}, verdict: verify.Complete},
 		{name: "and the first is stale", config: twins, seen: []seen{{resource: "secrets", key: key2}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"}},
-		{name: "which nobody can tell unopened", config: twins, seen: []seen{{resource: "secrets", key: key2, closed: true}}, verdict: verify.Indeterminate, reasons: []string{"AmbiguousKey warning secrets"}},
+		{name: "which nobody can tell unopened", config: twins, seen: []seen{{resource: "secrets", key: key2, closed: true}}, verdict: verify.Indeterminate, reasons: []string{"AmbiguousKey warning secrets", "NotOpened info "}},
 		{name: "identity first", config: undone, seen: []seen{{resource: "secrets", key: key2}}, verdict: verify.Incomplete, reasons: []string{"EncryptedUnexpectedly error secrets"}},
 		{
 			name: "a person outweighs the file", config: rotating, expect: []string{"secrets=aescbc:key1"}, seen: []seen{{resource: "secrets", key: key1}},
@@ -148,7 +155,7 @@ func TestConfigured(t *testing.T) {
 			for _, s := range c.seen {
 				entries = append(entries, s.entry(t))
 			}
-			verdict, reasons := given.WithConfigured(expect.Configured(&c.config, c.current)).Check(verify.Evidence{Entries: entries})
+			verdict, reasons := given.WithConfigured(expect.Configured(&c.config, c.current, c.roots)).Check(verify.Evidence{Entries: entries})
 			var got []string
 			for _, r := range reasons {
 				got = append(got, fmt.Sprintf("%s %s %s", r.Code, r.Severity, r.Resource))
@@ -177,5 +184,41 @@ func TestWildcardResources(t *testing.T) {
 				t.Errorf("%s covers %s: %t", r, other, !covered[i])
 			}
 		}
+	}
+}
+
+// TestCandidate judges a file: what it could not read is wrong with it, and what it would write otherwise is not.
+func TestCandidate(t *testing.T) {
+	config := encryption.Configuration{Keys: allKeys(), Rules: []encryption.Rule{rule([]int{0, 2}, encryption.Pattern{Resource: "secrets"})}}
+	lost := seen{resource: "secrets", key: key1, fault: etcdscan.CannotOpen, obstacle: etcdscan.NoSuchKey}
+	for _, c := range []struct {
+		name    string
+		seen    seen
+		already bool
+		verdict verify.Verdict
+		reasons []string
+	}{
+		{name: "as it is", seen: seen{resource: "secrets", key: key2}, verdict: verify.Complete},
+		{name: "written otherwise", seen: seen{resource: "secrets", key: encryption.Identity}, verdict: verify.Complete, reasons: []string{"CandidateRewrites info secrets"}},
+		{name: "not read any more, and so not written either", seen: lost, verdict: verify.Incomplete, reasons: []string{"CandidateCannotRead error secrets"}},
+		{name: "not read now either", seen: lost, already: true, verdict: verify.Complete, reasons: []string{"CandidateCannotRead info secrets"}},
+		{name: "nobody could look", seen: seen{resource: "secrets", key: key2, fault: etcdscan.CannotOpen, obstacle: etcdscan.PluginSilent, closed: true}, verdict: verify.Indeterminate, reasons: []string{"CandidateCannotRead warning secrets"}},
+		{name: "nobody tried", seen: seen{resource: "secrets", key: key2, closed: true}, verdict: verify.Indeterminate, reasons: []string{"CandidateCannotRead warning secrets", "NotOpened info "}},
+		{name: "a resource that is not covered", seen: seen{resource: "pods", key: key2, fault: etcdscan.CannotOpen, obstacle: etcdscan.OtherResource}, verdict: verify.Incomplete, reasons: []string{"CandidateCannotRead error pods"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := c.seen.entry(t)
+			e.Already = c.already
+			entries := []etcdscan.Entry{e, seen{resource: "secrets", key: key2}.entry(t)}
+			verdict, reasons := verify.Expectations(nil).WithConfigured(expect.Candidate(&config, nil, nil)).Check(verify.Evidence{Entries: entries})
+			var got []string
+			for _, r := range reasons {
+				got = append(got, fmt.Sprintf("%s %s %s", r.Code, r.Severity, r.Resource))
+			}
+			slices.Sort(got)
+			if verdict != c.verdict || !slices.Equal(got, c.reasons) {
+				t.Errorf("%s with %q, want %s with %q", verdict, got, c.verdict, c.reasons)
+			}
+		})
 	}
 }

@@ -22,6 +22,10 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 			Message: "no API serves this resource: nothing can read its objects or write them again"})
 	}
 	e, ok := es.For(resource)
+	if ok && !e.Configured.governs(g.Root) {
+		e.Value, e.Configured = Value{}, Configured{}
+		ok = e.Version != "" || e.Declared.Asked
+	}
 	if !ok {
 		return faults
 	}

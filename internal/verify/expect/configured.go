@@ -13,8 +13,9 @@ type CurrentKey struct {
 }
 
 // Configured is what an EncryptionConfiguration expects: each resource under the key that writes it, and what no rule covers in
-// plaintext. Current has the keys of the KMS v2 plugins, by the names of their providers.
-func Configured(c *encryption.Configuration, current map[string]CurrentKey) verify.Expectations {
+// plaintext. Current has the keys of the KMS v2 plugins, by the names of their providers. Roots are the storage roots of the
+// apiserver that has the file; none: all.
+func Configured(c *encryption.Configuration, current map[string]CurrentKey, roots []string) verify.Expectations {
 	var es verify.Expectations
 	everything := false
 	for _, p := range c.Patterns() {
@@ -27,12 +28,15 @@ func Configured(c *encryption.Configuration, current map[string]CurrentKey) veri
 		es = append(es, verify.Expectation{Resource: verify.AnyResource, From: verify.FromConfig, Value: verify.Value{Provider: string(atrest.Identity)},
 			Configured: verify.Configured{Asked: true, Uncovered: true}})
 	}
+	for i := range es {
+		es[i].Configured.Roots = roots
+	}
 	return es
 }
 
 // Candidate is what an EncryptionConfiguration that is not in force yet would expect.
-func Candidate(c *encryption.Configuration, current map[string]CurrentKey) verify.Expectations {
-	es := Configured(c, current)
+func Candidate(c *encryption.Configuration, current map[string]CurrentKey, roots []string) verify.Expectations {
+	es := Configured(c, current, roots)
 	for i := range es {
 		es[i].Configured.Candidate = true
 	}
