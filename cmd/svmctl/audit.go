@@ -136,7 +136,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if err != nil {
 			return err
 		}
-		if storageVersions && !result.Unsupported {
+		if storageVersions && result.Unsupported == nil {
 			if err := sameStore(ctx, kube, store, unlocked.opener(), result); err != nil {
 				result.Close()
 				return err
@@ -146,8 +146,8 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		if result.Unsupported {
-			return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
+		if result.Unsupported != nil {
+			return &exitError{code: exitIndeterminate, err: result.Unsupported}
 		}
 		return unlocked.withSilentPlugin(verdictExit(result.Verdict), result.Silent)
 	}

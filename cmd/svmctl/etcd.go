@@ -58,5 +58,5 @@ func (f *etcdFlags) open(ctx context.Context) (*live.Store, error) {
 
 // origin names the store in a report.
 func origin(store *live.Store) audit.Source {
-	return audit.Source{Type: "etcd", Endpoints: store.Endpoints(), Integrity: "absent"}
+	return audit.Source{Type: "etcd", Endpoints: store.Endpoints(), Integrity: "absent", Kine: store.Kine()}
 }

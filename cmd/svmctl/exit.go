@@ -151,7 +151,11 @@ func hintsFor(err error) []string {
 	case errors.Is(err, etcdscan.ErrTooManyDirectories):
 		return []string{"this etcd holds much beside Kubernetes: name the storage root with --prefix (the apiserver's --etcd-prefix)"}
 	case errors.Is(err, etcdscan.ErrUnsupportedStore):
-		return []string{"kine, the default store of k3s, cannot be read yet; a k3s or rke2 server with embedded etcd (--cluster-init) can"}
+		return []string{"kine can be read from 0.16.5 or 0.17.1 on, in SQLite, PostgreSQL or MySQL: update k3s, or use a server with embedded etcd (--cluster-init)"}
+	case errors.Is(err, live.ErrSeveralKine):
+		return []string{"name one endpoint"}
+	case errors.Is(err, live.ErrNoSnapshot):
+		return []string{"back up the database itself, and leave --snapshot-first out"}
 	case errors.Is(err, etcdscan.ErrCompacted):
 		return []string{"etcd no longer keeps that revision: leave --revision out to read the newest"}
 	case errors.Is(err, etcdscan.ErrFutureRevision):

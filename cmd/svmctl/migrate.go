@@ -10,7 +10,6 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/crd"
-	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -186,8 +185,8 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 // migrationExit is the exit status of a migration that has a report.
 func migrationExit(r *migrate.Report) error {
 	switch {
-	case r.Before.Unsupported:
-		return &exitError{code: exitIndeterminate, err: etcdscan.ErrUnsupportedStore}
+	case r.Before.Unsupported != nil:
+		return &exitError{code: exitIndeterminate, err: r.Before.Unsupported}
 	case r.Unread:
 		return verdictExit(r.Verdict)
 	case r.Stopped != nil && r.Stopped.Code == migrate.StopInterrupted:

@@ -65,9 +65,9 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	}
 	err := report.look(ctx, req)
 	if errors.Is(err, etcdscan.ErrUnsupportedStore) {
-		report.Unsupported = true
+		report.Unsupported = err
 		report.Scope.Prefixes = append([]string{}, req.Prefixes...)
-		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: etcdscan.ErrUnsupportedStore}, nil, req.Now())
+		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: err}, nil, req.Now())
 		return report, nil
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ type Report struct {
 	FindingCount int64          `json:"findingCount"`
 	Roots        []string       `json:"-"` // storage roots by which the keys were named; one may lie within another
 	Silent       []Silent       `json:"-"` // KMS providers that were asked in vain
-	Unsupported  bool           `json:"-"` // the store was recognised as one that cannot be read yet
+	Unsupported  error          `json:"-"` // why the store, recognised for what it is, cannot be read; nil if it can
 
 	expectations verify.Expectations
 	entries      []*etcdscan.Entry
@@ -55,7 +55,8 @@ type Source struct {
 	Path      string   `json:"path"`
 	SHA256    string   `json:"sha256"`
 	Integrity string   `json:"integrity"`
-	ClusterID string   `json:"clusterID"` // hex
+	ClusterID string   `json:"clusterID"` // hex; empty for a file and for kine
+	Kine      bool     `json:"kine"`      // the store is no etcd, and speaks like one
 	Revision  int64    `json:"revision"`
 }
 

@@ -141,7 +141,7 @@ func TestUnsupportedStoreIsIndeterminate(t *testing.T) {
 		req := request(t, kine{store}, expect...)
 		req.ConfirmEmpty = func(context.Context, verify.Resource) bool { return true }
 		report := run(t, req)
-		if report.Verdict != verify.Indeterminate || report.Scope.Whole || report.Totals.Keys != 0 || !report.Unsupported {
+		if report.Verdict != verify.Indeterminate || report.Scope.Whole || report.Totals.Keys != 0 || report.Unsupported == nil {
 			t.Errorf("%v: %v, %+v", expect, report.Verdict, report.Scope)
 		}
 	}

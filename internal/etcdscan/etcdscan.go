@@ -15,7 +15,7 @@ var (
 	// ErrFutureRevision is returned by a Source when the revision asked for does not exist yet.
 	ErrFutureRevision = errors.New("the revision does not exist yet")
 	// ErrUnsupportedStore is returned by a Source that recognised a store whose answers cannot carry a proof.
-	ErrUnsupportedStore = errors.New("the store is not etcd: kine answers range requests differently")
+	ErrUnsupportedStore = errors.New("the store is a kine that cannot be read safely")
 	// ErrPermission is returned by a Source when the credentials may not read the range.
 	ErrPermission = errors.New("permission denied")
 )

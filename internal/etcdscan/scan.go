@@ -96,7 +96,7 @@ func scanOnce(ctx context.Context, reading Reading, sink Sink) (Result, error) {
 		}
 	}
 	if res.Tally.Objects() != res.Counted {
-		res.Shortfall = fmt.Errorf("read %d keys where etcd counts %d at revision %d", res.Tally.Objects(), res.Counted, pin.Revision)
+		res.Shortfall = fmt.Errorf("read %d keys where the store counts %d at revision %d", res.Tally.Objects(), res.Counted, pin.Revision)
 	}
 	res.Tally.Resolve()
 	return res, nil

@@ -25,7 +25,8 @@ var (
 const (
 	// lowest and highest bound what kine lists. A key beyond them is counted and never named, so that the sum shows it.
 	lowest, highest = "\x00", "\x7f"
-	// everything as both ends of a range has kine count all keys, by no order:
+	// everything, as both ends of a range, has kine count all keys, by no order. The list of the same range at a revision
+	// is empty.
 	// https://github.com/k3s-io/kine/blob/v0.17.5/pkg/server/list.go
 	everything = "\x00"
 	// compactRevKey is kine's own row, which holds the revision that it has compacted to. The apiserver's key of that
@@ -36,9 +37,10 @@ const (
 	// afterKey, appended to a key, ends a range that begins with the key. "\x00" would hold the key alone, but PostgreSQL
 	// does not take it; and what is less than a blank would come before the key itself for MySQL.
 	afterKey = "!"
-	// settling is how long the newest revision is left alone. A database may show a row before one with a lower number:
-	// the number is taken when a write begins. Kine itself gives up on such a row after a second:
-	// https://github.com/k3s-io/kine/blob/v0.17.5/pkg/logstructured/sqllog/sql.go
+	// settling is how long a revision is left alone before it is read. A database may show a row before one with a lower
+	// number: the number is taken when a write begins. A write that takes longer than this, and is not over when all has
+	// been read, counts as one that began later; kine gives up on it as well:
+	// https://github.com/k3s-io/kine/blob/v0.17.5/pkg/logstructured/sqllog/sql.go (canSkipRevision)
 	settling = time.Second
 )
 
@@ -50,8 +52,8 @@ type kineState struct {
 	namesPerPage int64                 // 0 = keysPerNamesPage
 }
 
-// Kine tells that the store is kine, the default store of k3s. Its Pin has no ClusterID, its keys no Version, and its
-// Health no alarms; it gives no snapshots.
+// Kine tells that the store is kine, the default store of k3s. Its Pin has no ClusterID, its keys no Version and a time
+// to live as their Lease, its Health no alarms; and it gives no snapshots.
 func (s *Store) Kine() bool { return s.cluster.kine.Load() }
 
 // meet is told the header of the first answer.
@@ -146,8 +148,8 @@ func (s *Store) countKineRange(ctx context.Context, r etcdscan.Range, revision i
 func (s *Store) firstOfKine(ctx context.Context, r etcdscan.Range, revision int64) (string, bool, error) {
 	switch {
 	case revision == 0 && r == etcdscan.Key(r.Start):
-		_, found, err := s.lookKine(ctx, r.Start)
-		return r.Start, found, err
+		kv, found, err := s.lookKine(ctx, r.Start)
+		return kv.Key, found, err
 	case revision == 0:
 		return s.firstNow(ctx, r)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -111,13 +112,19 @@ func plainOverTLS(ctx context.Context, endpoints []string, err error) error {
 	return err
 }
 
-// parseEndpoint reads an endpoint as the etcd client does: scheme optional, unix sockets allowed.
+// parseEndpoint reads an endpoint as the etcd client does: scheme optional, unix sockets allowed. The certificate for a
+// socket is made out to the name of its file.
 func parseEndpoint(endpoint string) (network, address, host string, secure bool) {
 	if path, ok := strings.CutPrefix(endpoint, "unix:"); ok {
 		return "unix", strings.TrimPrefix(path, "//"), "", false
 	}
 	if path, ok := strings.CutPrefix(endpoint, "unixs:"); ok {
-		return "unix", strings.TrimPrefix(path, "//"), "", true
+		path = strings.TrimPrefix(path, "//")
+		host, _, err := net.SplitHostPort(filepath.Base(path))
+		if err != nil {
+			host = filepath.Base(path)
+		}
+		return "unix", path, host, true
 	}
 	secure = true
 	address = endpoint

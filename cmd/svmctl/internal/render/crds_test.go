@@ -147,7 +147,7 @@ func TestPutBackIsNotDropped(t *testing.T) {
 var crdFields = []string{
 	"apiVersion", "kind",
 	"tool.version",
-	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.revision",
+	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.kine", "source.revision",
 	"scope.prefixes[]", "scope.history", "scope.found", "scope.outside", "scope.whole",
 	"dryRun", "warnings[]", "startedAt", "finishedAt",
 	"apiservers", "apiservers.known", "apiservers.counted", "apiservers.asked", "apiservers.agree",

@@ -23,7 +23,7 @@ var auditFields = []string{
 	"tool.version",
 	"verdict",
 	"reasons[].code", "reasons[].severity", "reasons[].resource", "reasons[].expected", "reasons[].found", "reasons[].objects", "reasons[].message",
-	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.revision",
+	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.kine", "source.revision",
 	"scope.prefixes[]", "scope.history", "scope.found", "scope.outside", "scope.whole",
 	"startedAt", "finishedAt",
 	"totals.keys", "totals.bytes",

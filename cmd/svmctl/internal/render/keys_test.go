@@ -80,10 +80,10 @@ func TestKeysGolden(t *testing.T) {
 var keyFields = []string{
 	"apiVersion", "kind", "tool.version",
 	"canRemove", "canRemove.key", "canRemove.answer", "canRemove.reason", "canRemove.after[]",
-	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.revision",
+	"source.type", "source.endpoints[]", "source.path", "source.sha256", "source.integrity", "source.clusterID", "source.kine", "source.revision",
 	"scope.prefixes[]", "scope.history", "scope.found", "scope.outside", "scope.whole",
 	"further[].resources[]",
-	"further[].source.type", "further[].source.endpoints[]", "further[].source.path", "further[].source.sha256", "further[].source.integrity", "further[].source.clusterID", "further[].source.revision",
+	"further[].source.type", "further[].source.endpoints[]", "further[].source.path", "further[].source.sha256", "further[].source.integrity", "further[].source.clusterID", "further[].source.kine", "further[].source.revision",
 	"further[].scope.prefixes[]", "further[].scope.history", "further[].scope.found", "further[].scope.outside", "further[].scope.whole",
 	"startedAt", "finishedAt",
 	"encryptionConfig", "encryptionConfig.path", "encryptionConfig.hash", "encryptionConfig.open",
