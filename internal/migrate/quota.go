@@ -57,7 +57,7 @@ func (m *migration) noRoom(h live.Health, ahead int64) *Stop {
 	return nil
 }
 
-const quotaUnknown = "etcd does not tell its quota (before 3.6): --etcd-quota names it, and svmctl then stops before it is reached"
+const quotaUnknown = "etcd does not tell its quota (before 3.6, and kine has none): --etcd-quota names it, and svmctl then stops before it is reached"
 
 // room is the gate of a rewrite: it lets through while etcd has room, and waits for at most the outage limit for
 // somebody to make some.
