@@ -152,28 +152,30 @@ func relay(t *testing.T, to string) (address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			in, err := listener.Accept()
+	go relayAll(listener, to)
+	return listener.Addr().String()
+}
+
+func relayAll(listener net.Listener, to string) {
+	for {
+		in, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer in.Close()
+			out, err := net.Dial("tcp", to)
 			if err != nil {
 				return
 			}
+			defer out.Close()
 			go func() {
-				defer in.Close()
-				out, err := net.Dial("tcp", to)
-				if err != nil {
-					return
-				}
-				defer out.Close()
-				go func() {
-					io.Copy(out, in)
-					out.Close()
-				}()
-				io.Copy(in, out)
+				io.Copy(out, in)
+				out.Close()
 			}()
-		}
-	}()
-	return listener.Addr().String()
+			io.Copy(in, out)
+		}()
+	}
 }
 
 const gadgets = `apiVersion: apiextensions.k8s.io/v1

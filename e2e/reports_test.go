@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -118,6 +119,14 @@ type migrationReport struct {
 	Rounds     int           `json:"rounds"`
 	Elsewhere  []elsewhere   `json:"elsewhere"`
 	APIServers apiservers    `json:"apiservers"`
+	Reasons    []reason      `json:"reasons"`
+	Settled    *settled      `json:"settled"`
+	Warnings   []string      `json:"warnings"`
+}
+
+type settled struct {
+	Writes int64 `json:"writes"`
+	Late   int64 `json:"late"`
 }
 
 type outcomes struct {
@@ -153,6 +162,39 @@ type apiservers struct {
 	Agree *bool `json:"agree"`
 }
 
+type keyReport struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	CanRemove  *canRemove `json:"canRemove"`
+	Further    []further  `json:"further"`
+	Doubts     []string   `json:"doubts"`
+	Warnings   []string   `json:"warnings"`
+	Keys       []keyRow   `json:"keys"`
+}
+
+type canRemove struct {
+	Key    string   `json:"key"`
+	Answer string   `json:"answer"`
+	Reason string   `json:"reason"`
+	After  []string `json:"after"`
+}
+
+type further struct {
+	Resources []string `json:"resources"`
+}
+
+type keyRow struct {
+	Provider    string           `json:"provider"`
+	Key         string           `json:"key"`
+	KeyID       string           `json:"keyID"`
+	KeyIDHash   string           `json:"keyIDHash"`
+	Write       bool             `json:"write"`
+	Removable   string           `json:"removable"`
+	Destroyable string           `json:"destroyable"`
+	Reason      string           `json:"reason"`
+	Objects     map[string]int64 `json:"objects"`
+}
+
 // audit reads the report and checks that every promised field is there.
 func (r result) audit(t *testing.T) auditReport {
 	t.Helper()
@@ -168,6 +210,25 @@ func (r result) migration(t *testing.T) migrationReport {
 	var report migrationReport
 	r.decode(t, &report, "apiVersion", "kind", "tool", "verdict", "targets", "backend", "before", "after", "outcomes",
 		"failures", "rounds", "elsewhere", "apiservers")
+	return report
+}
+
+// keys reads the report and checks that every promised field is there, in each row as well.
+func (r result) keys(t *testing.T) keyReport {
+	t.Helper()
+	var rows struct {
+		Keys []map[string]json.RawMessage `json:"keys"`
+	}
+	r.decode(t, &rows, "apiVersion", "kind", "tool", "canRemove", "source", "further", "startedAt", "finishedAt", "apiservers", "doubts", "warnings", "keys")
+	for _, row := range rows.Keys {
+		for _, name := range []string{"provider", "key", "keyID", "write", "removable", "destroyable", "reason", "objects"} {
+			if _, ok := row[name]; !ok {
+				t.Errorf("a key has no field %s\n%s", name, r)
+			}
+		}
+	}
+	var report keyReport
+	r.decode(t, &report)
 	return report
 }
 
@@ -207,6 +268,31 @@ func (r auditReport) reason(code string) reason {
 		}
 	}
 	return reason{}
+}
+
+// spec is the key as --can-remove takes it.
+func (k keyRow) spec() string {
+	parts := []string{k.Provider}
+	for _, part := range []string{k.Key, k.KeyID} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ":")
+}
+
+// row is that of a key, given as PROVIDER:KEY[:KEYID].
+func (r keyReport) row(t *testing.T, spec string) keyRow {
+	t.Helper()
+	var have []string
+	for _, row := range r.Keys {
+		if row.spec() == spec {
+			return row
+		}
+		have = append(have, row.spec())
+	}
+	t.Fatalf("there is no row for %s, but for %v", spec, have)
+	return keyRow{}
 }
 
 // byKey adds up the objects of a resource per provider and key, as "aescbc:key1" or "identity".

@@ -166,8 +166,11 @@ func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, opener e
 	if err != nil {
 		return err
 	}
-	switch expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(store, opener)) {
-	case expect.Same:
+	switch expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(store, opener), store.Revision) {
+	case expect.Same, expect.Alike:
+		return nil
+	case expect.Copy:
+		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.CopyDoubt})
 		return nil
 	case expect.Foreign:
 		return migrate.ErrForeignEtcd

@@ -151,7 +151,7 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent, un
 			}
 			e.Value, e.From, known = in.to, verify.FromFlag, true
 		}
-		if c, ok := configured.For(name); ok && e.Value == (verify.Value{}) {
+		if c, ok := configured.For(name); ok && e.Value == (verify.Value{}) && !c.Configured.Uncovered {
 			if c.Value.Provider == "identity" {
 				return nil, nil, usageError(fmt.Errorf("%s would be written in plaintext, as the EncryptionConfiguration has it", name),
 					fmt.Sprintf("svmctl migrate %s --to identity, if that is what you want", name))

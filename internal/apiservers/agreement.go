@@ -134,6 +134,8 @@ func (a *Agreement) want(what string, answers []told, wanted string) {
 	for _, t := range answers {
 		i := slices.IndexFunc(a.Disagreements, func(d Disagreement) bool { return d.Server == t.server.Address && d.What == what })
 		switch {
+		case t.value == wanted && i >= 0: // the odd one of two, or of many that lag
+			a.Disagreements = slices.Delete(a.Disagreements, i, i+1)
 		case t.value == wanted:
 		case i >= 0:
 			a.Disagreements[i].Wanted = wanted

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/etcdscan/stored"
 	"github.com/svmctl/svmctl/internal/spool"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -36,6 +38,7 @@ type Request struct {
 	// Announce is told, before anything is opened, how often each KMS plugin is going to be asked. It may be nil.
 	Announce     func(calls map[string]int64)
 	Expectations verify.Expectations
+	Elsewhere    []verify.Resource // known to lie in another store, which is not read
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
 	Also         etcdscan.Sink // takes every record as well, and payloads if it is an Examiner; may be nil
@@ -67,7 +70,7 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	if errors.Is(err, etcdscan.ErrUnsupportedStore) {
 		report.Unsupported = err
 		report.Scope.Prefixes = append([]string{}, req.Prefixes...)
-		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: err}, nil, req.Now())
+		report.finish(etcdscan.Result{Tally: new(etcdscan.Tally), Shortfall: err}, req, nil, etcdscan.Scope{})
 		return report, nil
 	}
 	if err != nil {
@@ -106,7 +109,7 @@ func (r *Report) look(ctx context.Context, req Request) error {
 		// The API can speak of now alone, not of an older revision that was asked for.
 		return req.Revision == 0 && req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res)
 	}
-	r.finish(result, confirm, req.Now())
+	r.finish(result, req, confirm, scope)
 	return nil
 }
 
@@ -199,9 +202,10 @@ func (c *collector) Examine(r *etcdscan.Record, payload []byte) error {
 }
 
 // finish fills in everything that follows from the scan.
-func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bool, now time.Time) {
+func (r *Report) finish(result etcdscan.Result, req Request, confirm func(verify.Resource) bool, scope etcdscan.Scope) {
 	entries := result.Tally.Entries()
-	verdict, reasons := r.expectations.Check(verify.Evidence{Entries: entries, Shortfall: result.Shortfall, ConfirmedEmpty: confirm})
+	verdict, reasons := r.expectations.Check(verify.Evidence{Entries: entries, Shortfall: result.Shortfall, ConfirmedEmpty: confirm,
+		Elsewhere: req.Elsewhere, LeftOut: func(res verify.Resource) bool { return leftOut(scope, res) }})
 	r.Verdict = verdict
 	r.Source.Revision = result.Pin.Revision
 	if result.Pin.ClusterID != 0 {
@@ -230,7 +234,18 @@ func (r *Report) finish(result etcdscan.Result, confirm func(verify.Resource) bo
 	for _, e := range entries {
 		r.FindingCount += e.Objects * int64(len(r.expectations.EntryFaults(e)))
 	}
-	r.FinishedAt = now.UTC()
+	r.FinishedAt = req.Now().UTC()
+}
+
+// leftOut tells whether the prefixes that were given reach no directory of a resource.
+func leftOut(scope etcdscan.Scope, r verify.Resource) bool {
+	for _, root := range scope.Roots {
+		dir := root + "/" + key.DirIn(root, r.Group, r.Name)
+		if slices.ContainsFunc(scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) || strings.HasPrefix(p, dir) }) {
+			return false
+		}
+	}
+	return len(scope.Roots) > 0
 }
 
 // SilentPlugins are the KMS providers whose plugins left values unopened.

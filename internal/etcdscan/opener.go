@@ -41,13 +41,12 @@ type Obstacle string
 
 const (
 	NoObstacle    Obstacle = ""
-	NoSuchKey     Obstacle = "the EncryptionConfiguration has no such key"
-	OtherResource Obstacle = "the EncryptionConfiguration has this key, and not for this resource"
-	NoIdentity    Obstacle = "plaintext, and the EncryptionConfiguration has no identity provider for this resource"
-	OtherMaterial Obstacle = "the EncryptionConfiguration has a key of this name, with other material"
+	NoSuchKey     Obstacle = "there is no such key in the file"
+	OtherResource Obstacle = "the file has this key, and not for this resource"
+	NoIdentity    Obstacle = "plaintext, and the file has no identity provider for this resource"
+	OtherMaterial Obstacle = "the file has a key of this name, with other material, or the value is damaged from its beginning on"
 	Damaged       Obstacle = "the key fits, and the value is damaged"
 	Moved         Obstacle = "the key fits, and the value was encrypted for another etcd key"
-	Unauthentic   Obstacle = "the value does not authenticate: it is damaged, or was encrypted for another etcd key"
 	PluginSilent  Obstacle = "the KMS plugin does not answer"
 	PluginRefused Obstacle = "the KMS plugin refuses to decrypt the data key"
 )

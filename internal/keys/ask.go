@@ -60,6 +60,13 @@ func (l *look) askAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for i := range l.further {
+		f := &l.further[i]
+		f.shown = true
+		for _, r := range f.Resources {
+			f.shown = f.shown && expect.Holds(ctx, l.APIServers, r, l.roots, etcdscan.Payload(f.Store, nil))
+		}
+	}
 	l.placeResources(survey)
 	return l.relate(ctx)
 }
@@ -82,10 +89,13 @@ func (l *look) survey(ctx context.Context) (*apiservers.Survey, error) {
 	agreement := survey.Agreement(q)
 	l.report.APIServers = &agreement
 	switch {
-	case agreement.Agree == nil:
+	case len(agreement.Disagreements) > 0:
+		l.object("not every apiserver uses this very file and its keys: %s", agreement.Summary())
+	case agreement.Agree == nil || !*agreement.Agree:
 		l.doubt("whether every apiserver uses this very file is not known: %s", agreement.Summary())
-	case !*agreement.Agree:
-		l.object("not every apiserver is known to use this very file and its keys: %s", agreement.Summary())
+	}
+	for _, gone := range agreement.Gone {
+		l.warn("%s is gone, and counts as no apiserver: should it come back with an older file, it writes with the key of that", gone)
 	}
 	return survey, nil
 }
@@ -124,19 +134,47 @@ func (l *look) placeOverride(o node.Override) {
 	if l.Config == nil || len(l.Config.For(group, name)) == 0 {
 		return
 	}
-	for _, f := range l.Further {
-		if slices.Contains(f.Resources, resource) {
-			return
+	for _, f := range l.further {
+		if !slices.Contains(f.Resources, resource) {
+			continue
 		}
+		switch {
+		case f.pin.ClusterID == l.pin.ClusterID && f.pin.ClusterID != 0:
+			l.doubt("the etcd that was named for %s is the one that was read anyway", resource)
+		case f.shown:
+		case !slices.ContainsFunc(f.Origin.Endpoints, func(e string) bool {
+			return slices.ContainsFunc(o.Endpoints, func(other string) bool { return sameAddress(e, other) })
+		}):
+			l.doubt("the etcd that was named for %s is not shown to be the apiserver's: it has none of the addresses %s, and the verb list on %s would tell", resource, strings.Join(o.Endpoints, ", "), resource)
+		case f.objects == 0:
+			l.doubt("the etcd that was named for %s holds none of them", resource)
+		}
+		return
 	}
-	l.doubt("%s live in another etcd, which was not read: --endpoints-for %s=URL reads it", o.Resource, o.Resource)
+	l.doubt("%s live in another etcd, which was not read: --endpoints-for %s=%s reads it", o.Resource, o.Resource, strings.Join(o.Endpoints, ","))
+}
+
+// sameAddress tells whether two endpoints are one, as far as their texts show it.
+func sameAddress(a, b string) bool {
+	bare := func(e string) string {
+		_, address, ok := strings.Cut(e, "://")
+		if !ok {
+			address = e
+		}
+		return strings.ToLower(strings.TrimSuffix(address, "/"))
+	}
+	return bare(a) == bare(b)
 }
 
 // relate makes sure that this is the etcd of the apiservers.
 func (l *look) relate(ctx context.Context) error {
-	switch expect.SameStore(ctx, l.APIServers, l.roots, etcdscan.Payload(l.Store, l.Opener)) {
+	switch expect.SameStore(ctx, l.APIServers, l.roots, etcdscan.Payload(l.Store, l.Opener), l.Store.Revision) {
 	case expect.Foreign:
 		return expect.ErrForeignEtcd
+	case expect.Alike:
+		l.doubt("nothing shows that this etcd is no old copy: the verb list on leases in kube-system would")
+	case expect.Copy:
+		l.doubt(expect.CopyDoubt)
 	case expect.NotTold:
 		l.doubt("nothing shows that this etcd is the one of the apiservers: the verb get on namespaces would")
 	}

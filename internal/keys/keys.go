@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -24,6 +25,7 @@ import (
 type Store interface {
 	etcdscan.Source
 	Look(ctx context.Context, key string) (kv etcdscan.KeyValue, found bool, err error)
+	Revision(ctx context.Context) (int64, error) // the newest
 }
 
 // Elsewhere is an etcd in which single resources live.
@@ -69,6 +71,8 @@ type look struct {
 	Request
 	report  *Report
 	entries []etcdscan.Entry
+	further []further
+	pin     etcdscan.Pin // of the main etcd
 	roots   []string
 	rows    []*Row
 	doubts  []string // why nothing can be called removable
@@ -114,7 +118,7 @@ func (l *look) read(ctx context.Context) error {
 	if result.Tally.Objects() == 0 && result.Shortfall == nil {
 		return audit.ErrNothingFound
 	}
-	l.roots = scope.Roots
+	l.roots, l.pin = scope.Roots, result.Pin
 	describe(&l.report.Source, result)
 	l.report.Scope = scopeOf(scope, result, len(l.Prefixes) == 0)
 	if all, err := l.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
@@ -122,7 +126,7 @@ func (l *look) read(ctx context.Context) error {
 		l.report.Scope.Outside = &outside
 	}
 	if len(l.Prefixes) > 0 {
-		l.doubt("only %v was read: --prefix left the rest out", scope.Prefixes)
+		l.doubt("only %s was read: --prefix left the rest out", strings.Join(scope.Prefixes, ", "))
 	}
 	for _, e := range l.Further {
 		if err := l.readFurther(ctx, e); err != nil {
@@ -143,7 +147,7 @@ func (l *look) readFurther(ctx context.Context, e Elsewhere) error {
 	}
 	result, scope, err := l.scan(ctx, e.Store, prefixes)
 	if err != nil {
-		return fmt.Errorf("reading the etcd of %v: %w", e.Resources, err)
+		return fmt.Errorf("reading the etcd of %s: %w", namesOf(e.Resources), err)
 	}
 	f := Further{Source: e.Origin, Scope: scopeOf(scope, result, true), Resources: []string{}}
 	describe(&f.Source, result)
@@ -151,10 +155,16 @@ func (l *look) readFurther(ctx context.Context, e Elsewhere) error {
 		f.Resources = append(f.Resources, r.String())
 	}
 	l.report.Further = append(l.report.Further, f)
-	if result.Tally.Objects() == 0 {
-		l.doubt("the etcd that was named for %v holds none of them: it may be another one", e.Resources)
-	}
+	l.further = append(l.further, further{Elsewhere: e, objects: result.Tally.Objects(), pin: result.Pin})
 	return nil
+}
+
+// further is an etcd beside the main one, as it was read.
+type further struct {
+	Elsewhere
+	objects int64
+	pin     etcdscan.Pin
+	shown   bool // an apiserver lists objects that it holds
 }
 
 func (l *look) scan(ctx context.Context, store Store, prefixes []string) (etcdscan.Result, etcdscan.Scope, error) {
@@ -206,4 +216,18 @@ func (l *look) object(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(l.against, text) {
 		l.against = append(l.against, text)
 	}
+}
+
+func (l *look) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(l.report.Warnings, text) {
+		l.report.Warnings = append(l.report.Warnings, text)
+	}
+}
+
+func namesOf(resources []verify.Resource) string {
+	var names []string
+	for _, r := range resources {
+		names = append(names, r.String())
+	}
+	return strings.Join(names, ", ")
 }

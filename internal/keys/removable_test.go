@@ -65,6 +65,13 @@ func shut(e etcdscan.Entry, o etcdscan.Obstacle) etcdscan.Entry {
 	return e
 }
 
+// events7 is an etcd at 10.0.0.7 that was named for events.
+func events7(cluster uint64, objects int64) further {
+	f := further{objects: objects, pin: etcdscan.Pin{ClusterID: cluster}}
+	f.Resources, f.Origin.Endpoints = []verify.Resource{{Name: "events"}}, []string{"https://10.0.0.7:2379"}
+	return f
+}
+
 // TestCanRemove has for each answer a case in which looking at live prefixes alone would say yes.
 func TestCanRemove(t *testing.T) {
 	for _, c := range []struct {
@@ -90,9 +97,22 @@ func TestCanRemove(t *testing.T) {
 		{name: "an apiserver could not be asked", config: file(key2, key1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.doubt("metrics: 403") }, key: "aescbc:key1", want: Unknown, reason: "metrics: 403"},
 		{name: "a covered resource lives elsewhere", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.Overrides = []node.Override{{Resource: "events"}} }, key: "aescbc:key1", want: Unknown, reason: "events live in another etcd"},
 		{name: "and was read there", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
-			l.Overrides, l.Further = []node.Override{{Resource: "events"}}, []Elsewhere{{}}
-			l.Further[0].Resources = []verify.Resource{{Name: "events"}}
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.7:2379"}}}, []further{events7(2, 5)}
 		}, key: "aescbc:key1", want: Yes},
+		{name: "and was read at another address", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.8:2379"}}}, []further{events7(2, 5)}
+		}, key: "aescbc:key1", want: Unknown, reason: "not shown to be the apiserver's"},
+		{name: "which the apiserver's list has shown to be it", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
+			f := events7(2, 5)
+			f.shown = true
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.8:2379"}}}, []further{f}
+		}, key: "aescbc:key1", want: Yes},
+		{name: "and the main etcd was named for it", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.7:2379"}}}, []further{events7(1, 5)}
+		}, key: "aescbc:key1", want: Unknown, reason: "is the one that was read anyway"},
+		{name: "and an empty etcd was named for it", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) {
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.7:2379"}}}, []further{events7(2, 0)}
+		}, key: "aescbc:key1", want: Unknown, reason: "holds none"},
 		{name: "a resource of no concern lives elsewhere", config: file(key2, key1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.Overrides = []node.Override{{Resource: "events"}} }, key: "aescbc:key1", want: Yes},
 		{name: "where resources live is not known", config: file(key2, key1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.OverridesTold = false }, key: "aescbc:key1", want: Unknown, reason: "--etcd-servers-overrides"},
 
@@ -114,7 +134,7 @@ func TestCanRemove(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := &look{Request: Request{Config: c.config, Current: c.current, CanRemove: wanted, OverridesTold: true}, report: new(Report), entries: c.entries, roots: []string{"/registry"}}
+			l := &look{Request: Request{Config: c.config, Current: c.current, CanRemove: wanted, OverridesTold: true}, report: new(Report), entries: c.entries, roots: []string{"/registry"}, pin: etcdscan.Pin{ClusterID: 1}}
 			if c.change != nil {
 				c.change(l)
 			}

@@ -32,7 +32,7 @@ type APIServerRequest struct {
 
 // askAPIServers asks every apiserver itself what it would write.
 func (m *migration) askAPIServers(ctx context.Context) error {
-	m.Progress.begin("asking the apiservers")
+	m.Progress.begin(phaseAsking)
 	request, q := m.apiserverRequest(), m.question()
 	m.survey = apiservers.Ask(ctx, request)
 	agreement := m.survey.Agreement(q)

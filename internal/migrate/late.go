@@ -32,7 +32,7 @@ func (m *migration) settle(ctx context.Context) error {
 	if patience == 0 || ctx.Err() != nil {
 		return nil
 	}
-	m.Progress.begin("watching for late writes")
+	m.Progress.begin(phaseWatching)
 	after := m.report.After
 	settled := &Settled{}
 	var late []string
@@ -87,7 +87,7 @@ func (m *migration) settlesFor() time.Duration {
 		return 0
 	case m.Settle >= 0:
 		return m.Settle
-	case r.Rounds > 0 && max(r.APIServers.Known, len(m.survey.Servers)) > 1:
+	case r.Rounds > 0 && max(r.APIServers.Known, len(m.survey.Distinct())) > 1:
 		return severalSettle
 	}
 	return 0

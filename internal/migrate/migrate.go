@@ -45,6 +45,7 @@ const (
 type Store interface {
 	etcdscan.Source
 	Look(ctx context.Context, key string) (kv etcdscan.KeyValue, found bool, err error)
+	Revision(ctx context.Context) (int64, error) // the newest
 	// Follow hands over the writes to some ranges that come after a revision, until ctx ends.
 	Follow(ctx context.Context, ranges []etcdscan.Range, after int64, each func(etcdscan.KeyValue) error) error
 	Health(ctx context.Context) (live.Health, error)

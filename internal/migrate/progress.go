@@ -25,13 +25,20 @@ type Status struct {
 	Trouble     string // why the apiserver is not getting on
 }
 
-const phaseRewriting = "rewriting"
+const (
+	phaseRewriting = "rewriting"
+	phaseWatching  = "watching for late writes"
+	phaseAsking    = "asking the apiservers"
+)
 
 // Status is a snapshot.
 func (p *Progress) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.status
+	if s.Phase == phaseWatching || s.Phase == phaseAsking {
+		return s // they take their time, and count nothing
+	}
 	if s.Phase != phaseRewriting {
 		s.Done, s.Total = p.Scan.Done()
 		return s

@@ -37,9 +37,12 @@ func (m *migration) relate(ctx context.Context) error {
 			return ErrForeignEtcd
 		}
 	}
-	switch expect.SameStore(ctx, m.Config, roots, etcdscan.Payload(m.Store, m.Opener)) {
-	case expect.Same:
+	switch expect.SameStore(ctx, m.Config, roots, etcdscan.Payload(m.Store, m.Opener), m.Store.Revision) {
+	case expect.Same, expect.Alike:
 		m.related = true
+		return nil
+	case expect.Copy:
+		m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.CopyDoubt})
 		return nil
 	case expect.Foreign:
 		return ErrForeignEtcd

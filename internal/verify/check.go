@@ -15,6 +15,8 @@ type Evidence struct {
 	Entries        []etcdscan.Entry
 	Shortfall      error               // the scan is not whole
 	ConfirmedEmpty func(Resource) bool // the API itself says that there are no objects; nil when it was not asked
+	Elsewhere      []Resource          // known to lie in another store, which was not read
+	LeftOut        func(Resource) bool // the scope was narrowed so that it has no directory of the resource; nil: it was not
 }
 
 // Reason is one thing that keeps a verdict from Complete, or that a reader of it must know (Info), for all the objects it
@@ -41,6 +43,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 	reasons = append(reasons, unauthenticated(ev.Entries)...)
 	reasons = append(reasons, es.closed(ev.Entries)...)
 	reasons = append(reasons, es.nothingFound(ev)...)
+	reasons = append(reasons, es.elsewhere(ev)...)
 	if ev.Shortfall != nil {
 		reasons = append(reasons, Reason{Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Message: ev.Shortfall.Error()}})
 	}
@@ -191,7 +194,7 @@ func (es Expectations) nothingFound(ev Evidence) []Reason {
 		seen := slices.ContainsFunc(ev.Entries, func(e etcdscan.Entry) bool {
 			return e.Resource != "" && want.Resource.Covers(Resource{Group: e.Group.Group, Name: e.Resource})
 		})
-		if seen || want.unasked() || want.Configured.nobodyAsked(want) || (!want.Resource.Wildcard() && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
+		if seen || want.unasked() || want.Configured.nobodyAsked(want, ev.LeftOut) || (!want.Resource.Wildcard() && ev.ConfirmedEmpty != nil && ev.ConfirmedEmpty(want.Resource)) {
 			continue
 		}
 		reasons = append(reasons, Reason{Resource: want.Resource, Whole: true, Fault: Fault{Code: NothingFound, Severity: Warning, Expected: want.Value.String(),

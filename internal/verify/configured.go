@@ -46,9 +46,24 @@ func (c Configured) governs(root string) bool {
 	return len(c.Roots) == 0 || slices.Contains(c.Roots, root)
 }
 
-// nobodyAsked tells whether an expectation follows from a wildcard of the file: that there is nothing is no doubt.
-func (c Configured) nobodyAsked(e Expectation) bool {
-	return c.Asked && e.Resource.Wildcard() && e.Version == ""
+// nobodyAsked tells whether an expectation follows from a wildcard of the file, or from a rule for a resource that a narrowed scope
+// leaves out: that there is nothing is no doubt.
+func (c Configured) nobodyAsked(e Expectation, leftOut func(Resource) bool) bool {
+	return c.Asked && e.Version == "" && (e.Resource.Wildcard() || leftOut != nil && leftOut(e.Resource))
+}
+
+// elsewhere doubts what is judged and lies in a store that was not read.
+func (es Expectations) elsewhere(ev Evidence) []Reason {
+	var reasons []Reason
+	for _, r := range ev.Elsewhere {
+		want, ok := es.For(r)
+		if !ok || want.Configured.Uncovered || want.Configured.Asked && ev.LeftOut != nil && ev.LeftOut(r) {
+			continue
+		}
+		reasons = append(reasons, Reason{Resource: r, Whole: true, Fault: Fault{Code: NotRead, Severity: Warning, Expected: want.Value.String(),
+			Message: "its objects live in another etcd (--etcd-servers-overrides), which was not read"}})
+	}
+	return reasons
 }
 
 // asCandidate words the faults of objects as what a candidate would do to them.
@@ -70,7 +85,7 @@ func (c Configured) asCandidate(faults []Fault, g etcdscan.Group) []Fault {
 		case CannotOpen:
 			f.Code, f.Message = CandidateCannotRead, "an apiserver with the candidate could not read it: "+string(g.Obstacle)
 			if g.Already {
-				f.Severity, f.Message = Info, f.Message+", and with the present configuration it cannot either"
+				f.Severity, f.Message = Warning, f.Message+"; nor could one with the present file, if that is the one in force"
 			}
 		case StaleKey, Plaintext, EncryptedUnexpectedly:
 			f.Code, f.Severity, f.Message = CandidateRewrites, Info, "an apiserver with the candidate writes it otherwise with its next write"

@@ -201,7 +201,7 @@ func TestCandidate(t *testing.T) {
 		{name: "as it is", seen: seen{resource: "secrets", key: key2}, verdict: verify.Complete},
 		{name: "written otherwise", seen: seen{resource: "secrets", key: encryption.Identity}, verdict: verify.Complete, reasons: []string{"CandidateRewrites info secrets"}},
 		{name: "not read any more, and so not written either", seen: lost, verdict: verify.Incomplete, reasons: []string{"CandidateCannotRead error secrets"}},
-		{name: "not read now either", seen: lost, already: true, verdict: verify.Complete, reasons: []string{"CandidateCannotRead info secrets"}},
+		{name: "not read now either", seen: lost, already: true, verdict: verify.Indeterminate, reasons: []string{"CandidateCannotRead warning secrets"}},
 		{name: "nobody could look", seen: seen{resource: "secrets", key: key2, fault: etcdscan.CannotOpen, obstacle: etcdscan.PluginSilent, closed: true}, verdict: verify.Indeterminate, reasons: []string{"CandidateCannotRead warning secrets"}},
 		{name: "nobody tried", seen: seen{resource: "secrets", key: key2, closed: true}, verdict: verify.Indeterminate, reasons: []string{"CandidateCannotRead warning secrets", "NotOpened info "}},
 		{name: "a resource that is not covered", seen: seen{resource: "pods", key: key2, fault: etcdscan.CannotOpen, obstacle: etcdscan.OtherResource}, verdict: verify.Incomplete, reasons: []string{"CandidateCannotRead error pods"}},

@@ -99,7 +99,7 @@ func (e Expectation) judge(g etcdscan.Group) []Fault {
 
 // readable tells whether the prefix of the values says anything: garbage without one is not plaintext of an object.
 func readable(g etcdscan.Group) bool {
-	if g.AtRest.Provider == atrest.Unknown {
+	if g.AtRest.Provider == atrest.Unknown || g.AtRest.Version == atrest.V2 && g.AtRest.KeyID == "" {
 		return false
 	}
 	return g.AtRest.Provider != atrest.Identity || g.Stored != (stored.Type{})

@@ -15,8 +15,34 @@ type Candidate struct {
 	present *Keyring // may be nil
 }
 
-// NewCandidate judges by next. Present is the Keyring in force; it may be nil.
-func NewCandidate(next, present *Keyring) *Candidate { return &Candidate{next, present} }
+// NewCandidate judges by next. Present is the Keyring in force; it may be nil, and says nothing where it is the same file.
+func NewCandidate(next, present *Keyring) *Candidate {
+	if present != nil && present.config.Hash == next.config.Hash {
+		present = nil
+	}
+	return &Candidate{next, present}
+}
+
+// Calls implements etcdscan.Asker. Of a plugin that is in the present file alone, those data keys count that opening with it may ask for.
+func (c *Candidate) Calls(ctx context.Context, r etcdscan.Reading) (map[string]int64, error) {
+	calls, err := c.Keyring.Calls(ctx, r)
+	if err != nil || c.present == nil {
+		return calls, err
+	}
+	more, err := c.present.Calls(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range more {
+		if c.plugins[name] == nil {
+			if calls == nil {
+				calls = make(map[string]int64)
+			}
+			calls[name] = n
+		}
+	}
+	return calls, nil
+}
 
 // Open implements etcdscan.Opener. Where neither can read the value, the obstacle says so.
 func (c *Candidate) Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
@@ -38,4 +64,4 @@ func (c *Candidate) Open(ctx context.Context, o key.Object, k string, value []by
 	return now
 }
 
-var _ etcdscan.Opener = (*Candidate)(nil)
+var _ etcdscan.Asker = (*Candidate)(nil)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
@@ -110,22 +111,40 @@ func parse(data []byte) (*apiserver.EncryptionConfiguration, error) {
 	if !ok {
 		return nil, errKind
 	}
-	for _, e := range validation.ValidateEncryptionConfiguration(config, false) {
-		// Not its BadValue, which may be a provider with its keys.
-		why := e.Detail
-		if why == "" {
-			why = strings.ToLower(e.Type.String())
-		}
-		return nil, &FileError{Field: e.Field, Err: errors.New(why)}
+	if faults := validation.ValidateEncryptionConfiguration(config, false); len(faults) > 0 {
+		return nil, &FileError{Field: faults[0].Field, Err: errors.New(faultText(faults[0]))}
 	}
 	return config, nil
 }
 
 var errKind = errors.New("it is of another kind: apiVersion is to be apiserver.config.k8s.io/v1, and kind EncryptionConfiguration")
 
+// safeDetails are the texts of the validation that quote nothing of the file:
+// https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/apis/apiserver/validation/validation_encryption.go
+var safeDetails = regexp.MustCompile(`^(more than one provider specified|secret is not of the expected length, got \d+, expected one of \[[\d ]+\]$|secrets must be base64 encoded$|` +
+	`at least one [\w\[\].]+ is required$|\w+ is a mandatory field for a \w+$|\w+ should be a positive value|cachesize is not supported in v2$|provider does not contain any|` +
+	`use '\*\.' to encrypt|using overlapping resources|resources which do not have REST|resource name should not contain|encrypting the same resource across|the same resource cannot|` +
+	`'\*\.events\.k8s\.io' objects|'extensions' group has been removed)`)
+
+// faultText words what the validation found. Neither its BadValue, which may be a provider with its keys, nor what it quotes.
+func faultText(e *field.Error) string {
+	switch {
+	case safeDetails.MatchString(e.Detail):
+		return e.Detail
+	case strings.HasSuffix(e.Field, ".kms.name"):
+		return "the name of a KMS provider is used once, and under v2 has no ':'"
+	case strings.HasSuffix(e.Field, ".kms.endpoint"):
+		return "the endpoint of a KMS plugin is a URL of the scheme unix"
+	case strings.HasSuffix(e.Field, ".kms.apiVersion"):
+		return "the apiVersion of a KMS provider is v1 or v2"
+	}
+	return strings.ToLower(e.Type.String())
+}
+
 var (
 	lineText  = regexp.MustCompile(`\bline (\d+)`)
 	fieldText = regexp.MustCompile(`^(unknown|duplicate) field "((?:[A-Za-z]{1,20}(?:\[\d{1,4}\])?\.?){1,8})"$`)
+	typeText  = regexp.MustCompile(`cannot unmarshal (\w{1,12}) into Go struct field \w{1,40}\.((?:[A-Za-z]{1,20}\.?){1,8}) of type`)
 )
 
 func decodeError(err error) error {
@@ -134,11 +153,17 @@ func decodeError(err error) error {
 			if m := fieldText.FindStringSubmatch(e.Error()); m != nil {
 				return &FileError{Field: m[2], Err: fmt.Errorf("%s field", m[1])}
 			}
+			if m := lineText.FindStringSubmatch(e.Error()); m != nil {
+				return fmt.Errorf("line %s has a field that is unknown or stands twice", m[1])
+			}
 		}
 		return errors.New("it has a field that is unknown or stands twice")
 	}
 	if runtime.IsNotRegisteredError(err) || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
 		return errKind
+	}
+	if m := typeText.FindStringSubmatch(err.Error()); m != nil {
+		return &FileError{Field: m[2], Err: fmt.Errorf("it cannot be understood: a %s does not belong there", m[1])}
 	}
 	if m := lineText.FindStringSubmatch(err.Error()); m != nil {
 		return fmt.Errorf("line %s cannot be understood", m[1])

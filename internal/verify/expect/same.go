@@ -20,7 +20,9 @@ type Kinship int
 
 const (
 	NotTold Kinship = iota
+	Alike           // it holds what the apiserver shows; a copy of the apiserver's etcd would as well
 	Same
+	Copy // it holds what the apiserver shows, and is not the etcd that the apiserver lists its leases from now
 	Foreign
 )
 
@@ -31,13 +33,52 @@ type Look func(ctx context.Context, key string) (value []byte, revision int64, f
 // one of the storage roots, at the very resourceVersion and with the UID that the apiserver shows: clusters that are set up alike
 // have it at much the same revision. An etcd without it may hold other resources of the same apiserver, and of an encrypted one
 // the revision alone is no proof: neither tells. The verb is get on namespaces.
-func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look) Kinship {
+//
+// A copy of that etcd, such as a member that was left behind by a restore, holds the same. It is told by the revision of a list that
+// the apiserver makes now, of the leases in kube-system: that is etcd's own, neither older nor newer. Without the right to list them
+// the answer is Alike.
+func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look, etcdRevision func(context.Context) (int64, error)) Kinship {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	client, err := metadata.NewForConfig(cfg)
 	if err != nil {
 		return NotTold
 	}
+	alike := holdsSystemNamespace(ctx, client, roots, look)
+	if alike != Alike {
+		return alike
+	}
+	return fresh(ctx, client, etcdRevision)
+}
+
+// fresh tells a copy from the etcd in use. An apiserver that answers from a cache, or is about to, is asked again.
+func fresh(ctx context.Context, client metadata.Interface, etcdRevision func(context.Context) (int64, error)) Kinship {
+	leases := client.Resource(schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}).Namespace(metav1.NamespaceSystem)
+	for range 3 {
+		before, err := etcdRevision(ctx)
+		if err != nil {
+			return Alike
+		}
+		list, err := leases.List(ctx, metav1.ListOptions{Limit: 1})
+		if err != nil {
+			return Alike
+		}
+		after, err := etcdRevision(ctx)
+		if err != nil {
+			return Alike
+		}
+		if listed, err := strconv.ParseInt(list.ResourceVersion, 10, 64); err == nil && before <= listed && listed <= after {
+			return Same
+		}
+	}
+	return Copy
+}
+
+// CopyDoubt is what an etcd that is a Copy leaves open.
+const CopyDoubt = "this etcd is at another revision than the one that the apiserver answers from: it may be an old copy, such as a member that a restore left behind"
+
+// holdsSystemNamespace compares the namespace kube-system.
+func holdsSystemNamespace(ctx context.Context, client metadata.Interface, roots []string, look Look) Kinship {
 	found := false
 	for range 3 { // it may be changed between two looks, and is hardly ever
 		namespace, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
@@ -59,7 +100,7 @@ func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look)
 				}
 				found = true
 			case at == shown && bytes.Contains(value, []byte(namespace.UID)):
-				return Same
+				return Alike
 			default:
 				found = true
 			}

@@ -114,6 +114,7 @@ func (m *Migrating) clear() {
 func (m *Migrating) draw() {
 	s := m.progress.Status()
 	if s.Total == 0 {
+		m.spin(s)
 		return
 	}
 	if m.bar == nil || s.Phase != m.shown.Phase || s.Resource != m.shown.Resource || s.Total != m.shown.Total {
@@ -126,9 +127,29 @@ func (m *Migrating) draw() {
 	_ = m.bar.Set64(s.Done)
 }
 
+// spin shows that something takes its time of which nobody knows how long.
+func (m *Migrating) spin(s migrate.Status) {
+	if s.Phase != m.shown.Phase || s.Total != m.shown.Total {
+		m.clear()
+	}
+	m.shown = s
+	if s.Phase == "" {
+		return
+	}
+	if m.bar == nil {
+		m.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(m.w), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(10),
+			progressbar.OptionSetElapsedTime(true), progressbar.OptionThrottle(progressInterval/2))
+	}
+	m.bar.Describe(describe(s))
+	_ = m.bar.Add(1)
+}
+
 func (m *Migrating) line() {
-	if s := m.progress.Status(); s.Total > 0 {
+	switch s := m.progress.Status(); {
+	case s.Total > 0:
 		fmt.Fprintf(m.w, "svmctl: %s: %d of %d\n", describe(s), s.Done, s.Total)
+	case s.Phase != "":
+		fmt.Fprintf(m.w, "svmctl: %s\n", describe(s))
 	}
 }
 
