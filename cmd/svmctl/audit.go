@@ -87,7 +87,8 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if revision < 0 {
 			return usageError(fmt.Errorf("--revision %d: revisions begin at 1", revision))
 		}
-		if _, err := p.locate(etcd, kube, enc); err != nil {
+		facts, err := p.locate(etcd, kube, enc)
+		if err != nil {
 			return err
 		}
 		unlocked, err := enc.load(ctx)
@@ -95,7 +96,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 			return err
 		}
 		defer unlocked.close()
-		opener, judged := unlocked.opener(), (*audit.Encryption)(nil)
+		opener, judging, judged := unlocked.opener(), unlocked, (*audit.Encryption)(nil)
 		if candidate != "" {
 			if len(expectations) > 0 || storageVersions {
 				return usageError(errors.New("--candidate judges a file and not the objects: it goes with no expectation"))
@@ -105,7 +106,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 				return err
 			}
 			defer next.close()
-			expectations, opener, judged = next.expectations(), next.opener, next.named()
+			expectations, opener, judging, judged = next.expectations(), next.opener, next.unlocked, next.named()
 		} else {
 			expectations = unlocked.expected(expectations)
 		}
@@ -124,7 +125,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		result, err := audit.Run(ctx, audit.Request{
 			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
-			Opener: opener, Sample: unlocked.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce,
+			Opener: opener, Sample: unlocked.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce, Elsewhere: away(facts, etcd),
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
 				return err == nil && confirmEmpty(ctx, cfg, store, expectations, r)
@@ -149,7 +150,11 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if result.Unsupported != nil {
 			return &exitError{code: exitIndeterminate, err: result.Unsupported}
 		}
-		return unlocked.withSilentPlugin(verdictExit(result.Verdict), result.Silent)
+		exit := verdictExit(result.Verdict)
+		if exit == nil {
+			return nil
+		}
+		return judging.withSilentPlugin(exit, result.Silent, keyIDNeeded(expectations))
 	}
 	return cmd
 }

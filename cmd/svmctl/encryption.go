@@ -126,22 +126,6 @@ func (p *program) announce(calls map[string]int64) {
 	}
 }
 
-// silentPlugin is the error that a report is followed by when a KMS plugin did not answer; nil if all did.
-func (u *unlocked) silentPlugin(silent []audit.Silent) error {
-	for _, k := range u.plugins() {
-		why := u.current[k.Name].Unknown
-		for _, s := range silent {
-			if s.Provider == k.Name {
-				why = string(s.Obstacle)
-			}
-		}
-		if why != "" {
-			return fmt.Errorf("KMS provider %s at %s: %s", k.Name, k.Endpoint, why)
-		}
-	}
-	return nil
-}
-
 func (u *unlocked) plugins() []encryption.Key {
 	if u.keyring == nil {
 		return nil
@@ -149,18 +133,48 @@ func (u *unlocked) plugins() []encryption.Key {
 	return u.keyring.Plugins()
 }
 
-// pluginHint is the next safe step when a KMS plugin does not answer.
-const pluginHint = "the plugin listens on a socket of the control-plane node: run svmctl there, as a user who may use the socket, and see whether the plugin runs; --open none leaves the values closed"
+// Next safe steps when a KMS plugin does not answer, or does not decrypt.
+const (
+	silentHint  = "the plugin listens on a socket of the control-plane node: run svmctl there, as a user who may use the socket, and see whether the plugin runs"
+	refusedHint = "the plugin runs: its log tells why it does not decrypt. Is the key encryption key disabled or destroyed, or another plugin at this socket?"
+	closedHint  = "--open none leaves the values closed"
+	keyIDHint   = "where the key ID is known otherwise, --expect RESOURCE=kms:NAME:KEYID names it"
+)
 
-// withSilentPlugin adds to the exit status of a report that a KMS plugin did not answer.
-func (u *unlocked) withSilentPlugin(exit error, silent []audit.Silent) error {
-	err := u.silentPlugin(silent)
-	if err == nil {
-		return exit
+// withSilentPlugin adds to the exit status of a report the first KMS plugin that left something of it open: values, or the key ID
+// that the report needed.
+func (u *unlocked) withSilentPlugin(exit error, silent []audit.Silent, needed func(provider string) bool) error {
+	for _, k := range u.plugins() {
+		why, hints := "", []string(nil)
+		if unknown := u.current[k.Name].Unknown; unknown != "" && needed(k.Name) {
+			why, hints = unknown, []string{silentHint, keyIDHint}
+		}
+		for _, s := range silent {
+			if s.Provider != k.Name {
+				continue
+			}
+			why, hints = string(s.Obstacle), []string{silentHint, closedHint}
+			if s.Obstacle == etcdscan.PluginRefused {
+				hints = []string{refusedHint, closedHint}
+			}
+		}
+		if why == "" {
+			continue
+		}
+		code := exitIndeterminate
+		if known, ok := exit.(*exitError); ok {
+			code = known.code
+		}
+		return &exitError{code: code, err: fmt.Errorf("KMS provider %s at %s: %s", k.Name, k.Endpoint, why), hints: hints}
 	}
-	code := exitIndeterminate
-	if known, ok := exit.(*exitError); ok {
-		code = known.code
+	return exit
+}
+
+// keyIDNeeded tells of which KMS providers the expectations need a key ID that is not known.
+func keyIDNeeded(es verify.Expectations) func(provider string) bool {
+	return func(provider string) bool {
+		return slices.ContainsFunc(es, func(e verify.Expectation) bool {
+			return e.Configured.KeyIDUnknown != "" && e.Value.Provider == string(atrest.KMS) && e.Value.Key == provider
+		})
 	}
-	return &exitError{code: code, err: err, hints: []string{pluginHint}}
 }

@@ -119,7 +119,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if err := render.Keys(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		return unlocked.withSilentPlugin(removableExit(result), result.Silent)
+		return unlocked.withSilentPlugin(removableExit(result), result.Silent, func(string) bool { return true })
 	}
 	return cmd
 }

@@ -103,7 +103,8 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if err != nil {
 			return err
 		}
-		if _, err := p.locate(etcd, kube, enc); err != nil {
+		facts, err := p.locate(etcd, kube, enc)
+		if err != nil {
 			return err
 		}
 		if flags.allStale && !fs.Changed("encryption-provider-config") {
@@ -151,7 +152,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		}
 		defer store.Close()
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
-		req.Store, req.Origin, req.Prefixes = store, origin(store), etcd.prefixes
+		req.Store, req.Origin, req.Prefixes, req.Overrides = store, origin(store), etcd.prefixes, facts.Overrides
 		req.Opener, req.Sample, req.Encryption, req.Announce = unlocked.opener(), unlocked.sample(), unlocked.named(), p.announce
 		req.Configured = unlocked.expected(nil)
 		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
@@ -177,7 +178,11 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if err := render.Migration(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		return unlocked.withSilentPlugin(migrationExit(result), result.Silent())
+		exit := migrationExit(result)
+		if exit == nil {
+			return nil
+		}
+		return unlocked.withSilentPlugin(exit, result.Silent(), keyIDNeeded(req.Expectations))
 	}
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/node"
+	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // foundRoots are the storage roots that are found in etcd without being told.
@@ -51,4 +52,15 @@ func (p *program) locate(etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags)
 	}
 	fmt.Fprintf(p.err, "svmctl: %s, as on this node (%s: %s)\n", render.Inert(said), facts.Distribution, render.Inert(facts.Files[0]))
 	return facts, nil
+}
+
+// away are resources of which the files of this node tell that they lie in another etcd.
+func away(facts node.Facts, etcd *etcdFlags) []verify.Resource {
+	var resources []verify.Resource
+	for _, name := range node.Away(facts.Overrides, etcd.endpoints) {
+		if r, err := verify.ParseResource(name); err == nil {
+			resources = append(resources, r)
+		}
+	}
+	return resources
 }

@@ -149,6 +149,20 @@ func (a *Agreement) want(what string, answers []told, wanted string) {
 	}
 }
 
+// inUse doubts the apiservers whose plugin has named the key that is wanted, and which may go on with the one before.
+func (a *Agreement) inUse(what string, answers []told, wanted string) {
+	for _, t := range answers {
+		switch {
+		case t.value != wanted || t.server.kmsUnready == "":
+		case strings.HasPrefix(t.server.kmsUnready, "5"):
+			a.Disagreements = append(a.Disagreements, Disagreement{Server: t.server.Address, Identity: t.server.who(), What: what,
+				Found: "named by its plugin, and not known to be in use (" + readiness + ": " + t.server.kmsUnready + ")", KMS: true})
+		default:
+			a.Unchecked = append(a.Unchecked, fmt.Sprintf("%s: whether %s uses it is not known (%s: %s)", what, t.server.Address, readiness, t.server.kmsUnready))
+		}
+	}
+}
+
 func (s Server) who() string {
 	if s.Hostname == "" {
 		return s.Identity
@@ -272,6 +286,7 @@ func (a *Agreement) judgeKMS(servers []Server, wanted map[string]string) {
 		}
 		a.compare(what, answers, false)
 		a.want(what, answers, wanted[provider])
+		a.inUse(what, answers, wanted[provider])
 		if len(answers) == 0 {
 			a.Unchecked = append(a.Unchecked, what+": its plugin names none to any apiserver")
 			continue

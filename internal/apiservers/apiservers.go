@@ -67,15 +67,19 @@ type Server struct {
 	KMSKeyIDs        map[string]string // KMS v2 provider → sha256:… of the keyID that its plugin offered last
 	KMSSilent        []string          // KMS v2 providers whose plugin has named no keyID for some minutes, sorted
 
+	KMSMet map[string][]string // KMS v2 provider → sha256:… of each keyID that it has had to do with since it was started
+
 	Flags        *Flags // nil: not known
 	FlagsProblem string // why not, in fixed words; empty when nobody asked
 
-	extra     bool // asked beside the known addresses, as one of them was silent
-	like      string
-	startTime string // of the process, as its metrics have it
-	resources map[schema.GroupResource]served
-	unread    map[string]string // group → why its resources are not known; key allGroups: of all groups
-	cfg       *rest.Config
+	extra      bool // asked beside the known addresses, as one of them was silent
+	like       string
+	startTime  string    // of the process, as its metrics have it
+	kmsUnready string    // why the keys of KMSKeyIDs may not be in use yet, in fixed words; empty: they are
+	otherKeyAt time.Time // when it last encrypted with a KMS v2 key that is no longer its plugin's; zero: never, or not known
+	resources  map[schema.GroupResource]served
+	unread     map[string]string // group → why its resources are not known; key allGroups: of all groups
+	cfg        *rest.Config
 }
 
 // Lease is how an apiserver says that it is there.
@@ -131,14 +135,17 @@ func (s Server) Encryption() (hash, problem string) {
 	return "", ""
 }
 
-// LoadedAt is when the apiserver began to write as it does now, as far as that is known: when it was started, or loaded another
-// EncryptionConfiguration. The zero time: not known.
+// LoadedAt is since when the apiserver writes as it does now, as far as that is known: it was started, loaded another
+// EncryptionConfiguration, or last encrypted with a KMS key of before. The zero time: not known.
 func (s Server) LoadedAt() time.Time {
-	started, err := strconv.ParseFloat(s.startTime, 64)
-	if at := seconds(started); err == nil && at.After(s.ReloadedAt) {
-		return at
+	latest := s.ReloadedAt
+	if started, err := strconv.ParseFloat(s.startTime, 64); err == nil && seconds(started).After(latest) {
+		latest = seconds(started)
 	}
-	return s.ReloadedAt
+	if s.otherKeyAt.After(latest) {
+		latest = s.otherKeyAt
+	}
+	return latest
 }
 
 // Config is how to send a request through that very apiserver, with the kubeconfig's credentials. It is nil for a

@@ -57,6 +57,7 @@ type apiserver struct {
 	extra    string         // further metrics
 	flags    string         // the answer to /flagz
 	instead  string         // of all metrics
+	readyz   string
 	down     bool
 	heard    http.Header // of the last request
 	mu       sync.Mutex
@@ -182,6 +183,11 @@ func (a *apiserver) answer(path string) string {
 		return fmt.Sprintf(`{"kind":"APIResourceList","resources":[{"name":"selfierequests","kind":"SelfieRequest","storageVersionHash":%q}]}`, hash)
 	case "/flagz":
 		return a.flags
+	case "/readyz":
+		if a.readyz != "" {
+			return a.readyz
+		}
+		return "[+]ping ok\n[+]kms-provider-0 ok\nreadyz check passed\n"
 	case "/metrics":
 		return a.metrics()
 	case "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases":

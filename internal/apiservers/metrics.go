@@ -20,11 +20,13 @@ import (
 
 // The metrics as of Kubernetes 1.37. The first is set from the start and whether or not the file is reloaded (k8s.io/apiserver
 // pkg/server/options/etcd.go), in 1.34 and later; without an EncryptionConfiguration it is not there. The third is set at
-// each health check of a KMS v2 plugin, once a minute, and stays when a provider is removed (pkg/storage/value/encrypt/envelope/metrics).
+// each health check of a KMS v2 plugin, once a minute, and stays when a provider is removed; the fourth at each value that is
+// encrypted or decrypted (pkg/storage/value/encrypt/envelope/metrics).
 const (
 	configInfo   = "apiserver_encryption_config_controller_last_config_info"
 	configReload = "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds"
 	kmsStatus    = "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds"
+	kmsUse       = "apiserver_envelope_encryption_key_id_hash_last_timestamp_seconds"
 	buildInfo    = "kubernetes_build_info"
 	processStart = "process_start_time_seconds"
 	idLabel      = "apiserver_id_hash"
@@ -62,6 +64,9 @@ func (s *Server) readMetrics(ctx context.Context, c *client) {
 	if s.MetricsProblem = s.judgeMetrics(kept, at); s.MetricsProblem == "" {
 		s.MetricsRead = true
 	}
+	if len(s.KMSKeyIDs) > 0 {
+		s.readReadiness(ctx, c)
+	}
 }
 
 // keep drops the lines that nobody asks for, as there may be hundreds of thousands.
@@ -94,7 +99,7 @@ func wanted(line []byte) bool {
 		name = line[:i]
 	}
 	switch string(name) {
-	case configInfo, configReload, kmsStatus, buildInfo, processStart:
+	case configInfo, configReload, kmsStatus, kmsUse, buildInfo, processStart:
 		return true
 	}
 	return bytes.Contains(line, []byte(idLabel+`="`)) && len(line) < 4<<10
@@ -139,7 +144,29 @@ func (s *Server) judgeMetrics(kept []byte, at time.Time) string {
 		}
 	}
 	s.judgeKMS(families[kmsStatus], at)
+	s.judgeKMSUse(families[kmsUse])
 	return ""
+}
+
+// judgeKMSUse takes when a value was last encrypted with another key than the plugin offers now.
+func (s *Server) judgeKMSUse(family *dto.MetricFamily) {
+	for _, m := range family.GetMetric() {
+		provider, key := label(m, "provider_name"), label(m, "key_id_hash")
+		s.met(provider, key)
+		if at := seconds(value(m)); label(m, "transformation_type") == "to_storage" && key != s.KMSKeyIDs[provider] && at.After(s.otherKeyAt) {
+			s.otherKeyAt = at
+		}
+	}
+}
+
+// met keeps that a key ID is known.
+func (s *Server) met(provider, hash string) {
+	if s.KMSMet == nil {
+		s.KMSMet = make(map[string][]string)
+	}
+	if !slices.Contains(s.KMSMet[provider], hash) {
+		s.KMSMet[provider] = append(s.KMSMet[provider], hash)
+	}
 }
 
 // judgeKMS takes the newest keyID of each provider. A provider that has long been silent is no longer in the configuration if
@@ -149,6 +176,7 @@ func (s *Server) judgeKMS(family *dto.MetricFamily, at time.Time) {
 	key := map[string]string{}
 	for _, m := range family.GetMetric() {
 		provider, t := label(m, "provider_name"), seconds(value(m))
+		s.met(provider, label(m, "key_id_hash"))
 		if old, known := newest[provider]; !known || t.After(old) {
 			newest[provider], key[provider] = t, label(m, "key_id_hash")
 		}

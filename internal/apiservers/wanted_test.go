@@ -1,6 +1,7 @@
 package apiservers
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +15,13 @@ import (
 // TestWanted has apiservers that agree with one another, and not with the file or the KMS plugin at hand.
 func TestWanted(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		spoil func(p *plane)
-		want  Question
-		agree string
-		kms   bool // all disagreements are about a KMS plugin
-		about []int
+		name    string
+		spoil   func(p *plane)
+		want    Question
+		agree   string
+		kms     bool // all disagreements are about a KMS plugin
+		unready bool // and none of them is about another key
+		about   []int
 	}{
 		{name: "the file at hand", want: Question{EncryptionConfig: idOf("file")}, agree: "yes"},
 		{name: "another file", want: Question{EncryptionConfig: idOf("other")}, agree: "no", about: []int{0, 1, 2}},
@@ -29,6 +31,9 @@ func TestWanted(t *testing.T) {
 		{name: "the plugin's key", want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-1")}}, agree: "yes"},
 		{name: "the plugin's new key", want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-2")}}, agree: "no", kms: true, about: []int{0, 1, 2}},
 		{name: "one has asked the plugin", spoil: func(p *plane) { p.servers[0].kms = map[string]string{"vault": "kek-2"} }, want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-2")}}, agree: "no", kms: true, about: []int{1, 2}},
+		{name: "one has asked, and cannot use it yet", spoil: func(p *plane) { p.servers[1].refuse = map[string]int{"/readyz": 500} }, want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-1")}}, agree: "no", kms: true, unready: true, about: []int{1}},
+		{name: "one does not say whether it uses it", spoil: func(p *plane) { p.servers[1].refuse = map[string]int{"/readyz": 403} }, want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-1")}}, agree: "unknown"},
+		{name: "one checks no plugin", spoil: func(p *plane) { p.servers[1].readyz = "[+]ping ok\n" }, want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-1")}}, agree: "unknown"},
 		{name: "a plugin that no apiserver knows", want: Question{KMSKeyIDs: map[string]string{"other": idOf("kek-1")}}, agree: "unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -46,14 +51,16 @@ func TestWanted(t *testing.T) {
 			}
 			var about []int
 			for i, s := range p.servers {
-				if slices.ContainsFunc(a.Disagreements, func(d Disagreement) bool { return d.Server == s.address && d.Wanted != "" && d.KMS == c.kms }) {
+				if slices.ContainsFunc(a.Disagreements, func(d Disagreement) bool {
+					return d.Server == s.address && (d.Wanted == "") == c.unready && d.KMS == c.kms
+				}) {
 					about = append(about, i)
 				}
 			}
 			if !slices.Equal(about, c.about) {
 				t.Errorf("the wrong ones are %v, want %v: %s", about, c.about, a.Summary())
 			}
-			if c.agree == "no" && !strings.Contains(a.Summary(), "and should be sha256:") {
+			if c.agree == "no" && !c.unready && !strings.Contains(a.Summary(), "and should be sha256:") {
 				t.Error(a.Summary())
 			}
 		})
@@ -114,6 +121,29 @@ func TestLoadedAt(t *testing.T) {
 	} {
 		if got := c.server.LoadedAt(); !got.Equal(c.want) {
 			t.Errorf("%+v: %s, want %s", c.server, got, c.want)
+		}
+	}
+}
+
+// TestLoadedAtAfterAKMSRotation has an apiserver that went on with the old key of a KMS plugin after it was started.
+func TestLoadedAtAfterAKMSRotation(t *testing.T) {
+	p := newPlane(t, 1)
+	s := p.servers[0]
+	s.started, s.kms = "1700000000.00", map[string]string{"vault": "kek-2"}
+	use := func(way, key string, at int64) {
+		s.extra += fmt.Sprintf("%s{apiserver_id_hash=%q,key_id_hash=%q,provider_name=\"vault\",transformation_type=%q} %d\n", kmsUse, idOf(s.identity), idOf(key), way, at)
+	}
+	use("to_storage", "kek-1", 1700000100)
+	use("from_storage", "kek-1", 1700000300)
+	use("from_storage", "kek-0", 1700000200)
+	use("to_storage", "kek-2", 1700000400)
+	server := Ask(t.Context(), Request{Config: p.config(), Resources: []schema.GroupResource{}}).Distinct()[0]
+	if at := server.LoadedAt(); at.Unix() != 1700000100 {
+		t.Errorf("it writes as it does since %v, and wrote under kek-1 last at 1700000100", at.Unix())
+	}
+	for _, key := range []string{"kek-0", "kek-1", "kek-2"} {
+		if !slices.Contains(server.KMSMet["vault"], idOf(key)) {
+			t.Errorf("%s is not among %v", key, server.KMSMet)
 		}
 	}
 }

@@ -86,6 +86,12 @@ func (l *look) survey(ctx context.Context) (*apiservers.Survey, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	l.met = make(map[string][]string)
+	for _, s := range survey.Distinct() {
+		for provider, hashes := range s.KMSMet {
+			l.met[provider] = append(l.met[provider], hashes...)
+		}
+	}
 	agreement := survey.Agreement(q)
 	l.report.APIServers = &agreement
 	switch {
@@ -142,9 +148,7 @@ func (l *look) placeOverride(o node.Override) {
 		case f.pin.ClusterID == l.pin.ClusterID && f.pin.ClusterID != 0:
 			l.doubt("the etcd that was named for %s is the one that was read anyway", resource)
 		case f.shown:
-		case !slices.ContainsFunc(f.Origin.Endpoints, func(e string) bool {
-			return slices.ContainsFunc(o.Endpoints, func(other string) bool { return sameAddress(e, other) })
-		}):
+		case !o.At(f.Origin.Endpoints):
 			l.doubt("the etcd that was named for %s is not shown to be the apiserver's: it has none of the addresses %s, and the verb list on %s would tell", resource, strings.Join(o.Endpoints, ", "), resource)
 		case f.objects == 0:
 			l.doubt("the etcd that was named for %s holds none of them", resource)
@@ -152,18 +156,6 @@ func (l *look) placeOverride(o node.Override) {
 		return
 	}
 	l.doubt("%s live in another etcd, which was not read: --endpoints-for %s=%s reads it", o.Resource, o.Resource, strings.Join(o.Endpoints, ","))
-}
-
-// sameAddress tells whether two endpoints are one, as far as their texts show it.
-func sameAddress(a, b string) bool {
-	bare := func(e string) string {
-		_, address, ok := strings.Cut(e, "://")
-		if !ok {
-			address = e
-		}
-		return strings.ToLower(strings.TrimSuffix(address, "/"))
-	}
-	return bare(a) == bare(b)
 }
 
 // relate makes sure that this is the etcd of the apiservers.

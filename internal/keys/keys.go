@@ -74,6 +74,7 @@ type look struct {
 	further []further
 	pin     etcdscan.Pin // of the main etcd
 	roots   []string
+	met     map[string][]string // KMS v2 provider → hashes of the key IDs that some apiserver has had to do with
 	rows    []*Row
 	doubts  []string // why nothing can be called removable
 	against []string // why nothing is

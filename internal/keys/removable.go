@@ -73,6 +73,8 @@ func (l *look) removable(r *Row) (Answer, string) {
 		return Unknown, l.doubts[0]
 	case r.Provider == atrest.KMS && r.Version == atrest.V2 && l.Current[r.Key].KeyID == "":
 		return Unknown, "which key the KMS plugin encrypts with now is not known: " + l.Current[r.Key].Unknown
+	case r.unmet:
+		return Unknown, "nothing is under it, and no apiserver has met a key ID of this name since it was started: is it spelled as the plugin spells it?"
 	}
 	return Yes, "nothing is under it, and every apiserver writes with another key"
 }

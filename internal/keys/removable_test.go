@@ -125,6 +125,13 @@ func TestCanRemove(t *testing.T) {
 
 		{name: "the plugin's own key", config: file(vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2")}, key: "kms:vault:kek-2", want: No},
 		{name: "an older key of the plugin, still in use", config: file(vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2"), under("secrets", 1, vault, "kek-1")}, key: "kms:vault:kek-1", want: No, reason: "1 secrets"},
+		{name: "an older key of the plugin, no longer in use", config: file(vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2")}, change: func(l *look) {
+			l.met = map[string][]string{"vault": {encryption.KeyIDHash("kek-1")}}
+		}, key: "kms:vault:kek-1", want: Yes},
+		{name: "a key ID that nobody knows", config: file(vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2")}, key: "kms:vault:kek-l", want: Unknown, reason: "spelled"},
+		{name: "an older key of a plugin that does not answer", config: file(vault), current: map[string]expect.CurrentKey{"vault": {Unknown: "the KMS plugin does not answer"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2")}, change: func(l *look) {
+			l.met = map[string][]string{"vault": {encryption.KeyIDHash("kek-1")}}
+		}, key: "kms:vault:kek-1", want: Unknown, reason: "does not answer"},
 		{name: "the provider, of which one key is in use", config: file(key2, vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 1, vault, "kek-1"), under("secrets", 4, key2)}, key: "kms:vault", want: No},
 		{name: "the provider, of which none is", config: file(key2, vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 4, key2)}, key: "kms:vault", want: Yes},
 		{name: "a plugin that does not answer", config: file(key2, vault), current: map[string]expect.CurrentKey{"vault": {Unknown: "the KMS plugin does not answer"}}, entries: []etcdscan.Entry{under("secrets", 4, key2)}, key: "kms:vault", want: Unknown, reason: "does not answer"},

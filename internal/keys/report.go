@@ -76,4 +76,5 @@ type Row struct {
 	Reason      string `json:"reason"`
 
 	doubtful int64 // objects that may need it and were not opened
+	unmet    bool  // a key ID that somebody asked about and of which nothing tells
 }

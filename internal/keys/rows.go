@@ -24,6 +24,7 @@ func (l *look) makeRows() {
 	for i := range l.entries {
 		l.count(&l.entries[i])
 	}
+	l.askedAbout()
 	slices.SortStableFunc(l.rows, func(a, b *Row) int { return cmp.Or(compareBool(!a.Configured, !b.Configured), l.compare(a, b)) })
 }
 
@@ -101,6 +102,21 @@ func (l *look) count(e *etcdscan.Entry) {
 			other.doubtful += e.Objects
 		}
 	}
+}
+
+// askedAbout adds the row of a KMS key ID that somebody asks about and that nothing is under: no list tells which there once were.
+func (l *look) askedAbout() {
+	w := l.CanRemove
+	if w == nil || w.Provider != string(atrest.KMS) || w.KeyID == "" {
+		return
+	}
+	e := encryption.Key{Provider: atrest.KMS, Version: atrest.V2, Name: w.Key}.AtRest()
+	if l.Config != nil && !slices.ContainsFunc(l.Config.Keys, func(k encryption.Key) bool { return k.AtRest() == e }) {
+		return
+	}
+	e.KeyID = w.KeyID
+	r := l.row(e, 0)
+	r.unmet = r.Total == 0 && !slices.Contains(l.met[w.Key], r.KeyIDHash)
 }
 
 // countPlaintext counts what needs the identity provider: objects of resources that the file covers.

@@ -71,7 +71,7 @@ func waitsForKMS(a apiservers.Agreement) bool {
 }
 
 func (m *migration) apiserverRequest() apiservers.Request {
-	return apiservers.Request{Config: m.Config, Addresses: m.APIServers.Addresses, Resources: m.question().Resources}
+	return apiservers.Request{Config: m.Config, Addresses: m.APIServers.Addresses, Resources: m.question().Resources, Flags: true}
 }
 
 // question tells on what the apiservers have to agree: the keys where encryption is to change or the target is yet to be

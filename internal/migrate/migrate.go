@@ -15,6 +15,7 @@ import (
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/node"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/spool"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -62,7 +63,8 @@ type Request struct {
 	Sample       bool            // audit.Request's, as is the rest
 	Encryption   *audit.Encryption
 	Announce     func(calls map[string]int64)
-	Prefixes     []string // empty: the storage roots found in etcd
+	Prefixes     []string        // empty: the storage roots found in etcd
+	Overrides    []node.Override // known beforehand: resources that lie in other etcds
 	Resources    []rewrite.Resource
 	Expectations verify.Expectations // of the resources; without Resources those of all that is to be migrated
 	Configured   verify.Expectations // what the EncryptionConfiguration expects of all resources; empty: nobody knows
@@ -261,7 +263,7 @@ func (m *migration) saveSnapshot(ctx context.Context) error {
 func (m *migration) audit(ctx context.Context, prefixes []string, also etcdscan.Sink, phase string) (*audit.Report, error) {
 	m.Progress.begin(phase)
 	return audit.Run(ctx, audit.Request{
-		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Opener: m.Opener, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty,
+		Store: m.Store, Origin: m.Origin, Prefixes: prefixes, Opener: m.Opener, Expectations: m.Expectations, ConfirmEmpty: m.ConfirmEmpty, Elsewhere: m.away(),
 		Sample: m.Sample, Encryption: m.Encryption, Announce: m.announce(), Also: also, Version: m.Version, Now: m.Now, Progress: &m.Progress.Scan,
 	})
 }

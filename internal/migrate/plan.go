@@ -10,6 +10,7 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
+	"github.com/svmctl/svmctl/internal/node"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -138,6 +139,12 @@ func (m *migration) elsewhere() {
 		e.Objects = &n
 		m.report.Elsewhere = append(m.report.Elsewhere, e)
 	}
+	for _, r := range m.away() {
+		if slices.ContainsFunc(m.targets, func(t target) bool { return t.name == r }) {
+			continue // a reason of the verdict
+		}
+		m.report.Elsewhere = append(m.report.Elsewhere, Elsewhere{Resource: r.String(), Note: "in another etcd, not read"})
+	}
 	slices.SortFunc(m.report.Elsewhere, func(a, b Elsewhere) int {
 		return strings.Compare(a.Value+"\x00"+a.Resource, b.Value+"\x00"+b.Resource)
 	})
@@ -147,6 +154,23 @@ func (m *migration) elsewhere() {
 func (m *migration) asConfigured(g audit.Group) bool {
 	e, ok := m.Configured.For(verify.Resource{Group: g.Group, Name: g.Resource})
 	return ok && g.Resource != "" && e.Value.Matches(g.AtRest)
+}
+
+// away are resources that an apiserver is known to keep in another etcd.
+func (m *migration) away() []verify.Resource {
+	overrides := slices.Clone(m.Overrides)
+	for _, s := range m.survey.Distinct() {
+		if s.Flags != nil {
+			overrides = append(overrides, s.Flags.Overrides...)
+		}
+	}
+	var resources []verify.Resource
+	for _, name := range node.Away(overrides, m.Origin.Endpoints) {
+		if r, err := verify.ParseResource(name); err == nil {
+			resources = append(resources, r)
+		}
+	}
+	return resources
 }
 
 func (m *migration) noElsewhere() {

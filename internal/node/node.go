@@ -50,12 +50,6 @@ type Facts struct {
 	Warnings []string
 }
 
-// Override is a resource that the apiserver keeps in an etcd of its own.
-type Override struct {
-	Resource  string // RESOURCE or RESOURCE.GROUP
-	Endpoints []string
-}
-
 // Find reads the files of the host whose root is host: static Pods, or else what k3s and rke2 keep. It returns ErrNone
 // when there is no apiserver; any other error names a file that could not be read or understood, and nothing of what is
 // in it.

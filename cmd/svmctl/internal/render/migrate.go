@@ -164,20 +164,23 @@ func elsewhereLine(r *migrate.Report) string {
 // elsewhereText tells what else lies under another key: it must not be removed yet.
 func elsewhereText(r *migrate.Report) string {
 	byValue := make(map[string]int64)
-	var order []string
+	var order, parts []string
 	for _, e := range r.Elsewhere {
-		if e.Objects == nil {
+		switch {
+		case e.Objects == nil && e.Resource == "*":
 			return "other resources and other prefixes: " + e.Note
+		case e.Objects == nil:
+			parts = append(parts, visible(e.Resource)+": "+e.Note)
+			continue
 		}
 		if _, seen := byValue[e.Value]; !seen {
 			order = append(order, e.Value)
 		}
 		byValue[e.Value] += *e.Objects
 	}
-	if len(order) == 0 {
+	if len(order) == 0 && len(parts) == 0 {
 		return "other resources under another key: 0"
 	}
-	var parts []string
 	for _, value := range order {
 		_, name, named := strings.Cut(value, ":")
 		if !named {
