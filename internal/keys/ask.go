@@ -132,6 +132,13 @@ func (l *look) placeResources(survey *apiservers.Survey) {
 	for _, o := range overrides {
 		l.placeOverride(o)
 	}
+	for _, f := range l.further {
+		for _, r := range f.Resources {
+			if told && !slices.ContainsFunc(overrides, func(o node.Override) bool { return o.Resource == r.String() }) {
+				l.warn("another etcd was named for %s, and no apiserver is known to keep them in one: is the resource spelled right?", r)
+			}
+		}
+	}
 }
 
 func (l *look) placeOverride(o node.Override) {

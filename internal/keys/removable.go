@@ -58,9 +58,9 @@ func (l *look) judge() error {
 func (l *look) removable(r *Row) (Answer, string) {
 	switch {
 	case r.Total > 0 && r.Write:
-		return No, fmt.Sprintf("needed to read %s, and it writes %s", objectsText(r.Objects), strings.Join(r.Writes, ", "))
+		return No, fmt.Sprintf("needed to read %s, and it writes %s", ObjectsText(r.Objects), strings.Join(r.Writes, ", "))
 	case r.Total > 0:
-		return No, "needed to read " + objectsText(r.Objects)
+		return No, "needed to read " + ObjectsText(r.Objects)
 	case r.Write && (r.KeyID != "" || r.Provider != atrest.KMS):
 		return No, "it is the key that writes " + strings.Join(r.Writes, ", ")
 	case r.Write:
@@ -79,8 +79,8 @@ func (l *look) removable(r *Row) (Answer, string) {
 	return Yes, "nothing is under it, and every apiserver writes with another key"
 }
 
-// objectsText lists how many objects of which resources, the most first.
-func objectsText(objects map[string]int64) string {
+// ObjectsText lists how many objects of which resources, the most first.
+func ObjectsText(objects map[string]int64) string {
 	names := slices.SortedFunc(maps.Keys(objects), func(a, b string) int {
 		if objects[a] != objects[b] {
 			return int(objects[b] - objects[a])

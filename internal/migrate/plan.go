@@ -26,7 +26,10 @@ func (m *migration) plan(ctx context.Context) error {
 		if p.Refused == "" {
 			plan.Bytes += p.Bytes
 			m.report.Outcomes.AlreadyCurrent += p.current
-			if unknown := p.Objects - p.Stale - p.current; unknown > 0 {
+			if p.Unreadable > 0 {
+				m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("%d %s are left as they are: no apiserver with this EncryptionConfiguration could read them", p.Unreadable, p.Resource))
+			}
+			if unknown := p.Objects - p.Stale - p.Unreadable - p.current; unknown > 0 {
 				m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("whether %d %s are stale could not be told: the reasons say why", unknown, p.Resource))
 			}
 		}
@@ -70,6 +73,14 @@ func (m *migration) planTarget(t *target) (PlannedResource, error) {
 		namespaces[s.Object.Namespace] = true
 	}
 	p.Namespaces = len(namespaces)
+	for s, err := range m.report.Before.Suspects() {
+		switch {
+		case err != nil:
+			return p, err
+		case t.has(s) && shut(s):
+			p.Unreadable++
+		}
+	}
 	return p, nil
 }
 
@@ -80,7 +91,7 @@ func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audi
 		for s, err := range r.Suspects() {
 			if err == nil {
 				mendable := slices.ContainsFunc(s.Faults, func(f verify.Fault) bool { return rewritable(f.Code) || after == 0 && t.unseen(f) })
-				if !mendable || s.Object.Resource != t.name.Name || s.Object.Group != t.name.Group || s.ModRevision <= after {
+				if !mendable || shut(s) || !t.has(s) || s.ModRevision <= after {
 					continue
 				}
 			}
@@ -89,6 +100,16 @@ func (m *migration) stale(r *audit.Report, t target, after int64) func(func(audi
 			}
 		}
 	}
+}
+
+// has tells whether an object is of the target.
+func (t target) has(s audit.Suspect) bool {
+	return s.Object.Resource == t.name.Name && s.Object.Group == t.name.Group
+}
+
+// shut tells whether an apiserver could not read the object, and so cannot rewrite it.
+func shut(s audit.Suspect) bool {
+	return s.Entry.Fault == etcdscan.CannotOpen && !s.Entry.Obstacle.Unknown()
 }
 
 // unseen tells whether a fault is that the version of a custom resource cannot be seen.

@@ -72,6 +72,7 @@ type PlannedResource struct {
 	Namespaces int    `json:"namespaces"`
 	Refused    string `json:"refused"` // why it is not migrated; empty when it is
 
+	Unreadable  int64  `json:"unreadable"`  // objects that no apiserver with the EncryptionConfiguration can read, and so none can write again
 	Terminating int64  `json:"terminating"` // of the stale objects: deleted, and kept by their finalizers; plaintext alone shows it
 	WouldPrune  int64  `json:"wouldPrune"`  // objects that lose fields when they are written again
 	Unchecked   int64  `json:"unchecked"`   // objects of which nobody can see whether they do

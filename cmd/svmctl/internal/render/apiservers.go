@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ func apiserversLine(a apiservers.Agreement, said string) string {
 		}
 	case !*a.Agree:
 		line = "the apiservers do not agree"
+		if apart := func(d apiservers.Disagreement) bool { return d.Wanted == "" }; len(a.Missing) == 0 && !slices.ContainsFunc(a.Disagreements, apart) {
+			line = "the apiservers do not use what is at hand"
+		}
 		if details != "" {
 			line += ": " + details
 		}

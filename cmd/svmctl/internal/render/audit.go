@@ -4,10 +4,12 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -71,9 +73,13 @@ func findings(r *audit.Report, limit int64) func(func(any) error) error {
 
 func auditGroups(w io.Writer, r *audit.Report, opts Options) error {
 	wide := opts.Format == Wide
+	roots := wide || slices.ContainsFunc(r.Groups, func(g audit.Group) bool { return g.Root != r.Groups[0].Root })
 	header := []string{"RESOURCE", "OBJECTS", "AT REST", "STORED AS", "BYTES"}
+	if roots {
+		header = append(header, "ROOT")
+	}
 	if wide {
-		header = append(header, "ROOT", "ENCODING", "OPENED", "NOTE")
+		header = append(header, "ENCODING", "OPENED", "NOTE")
 	}
 	t := newTable(header, 1, 4)
 	for _, g := range r.Groups {
@@ -81,12 +87,15 @@ func auditGroups(w io.Writer, r *audit.Report, opts Options) error {
 			resourceName(g), strconv.FormatInt(g.Objects, 10), opts.Palette.severity(g.Worst, atRestText(g.AtRest)),
 			storedText(g), Bytes(g.Bytes),
 		}
+		if roots {
+			row = append(row, visible(g.Root))
+		}
 		if wide {
 			encoding := ""
 			if g.Stored != nil {
 				encoding = string(g.Stored.Encoding)
 			}
-			row = append(row, visible(g.Root), encoding, string(g.Opened), g.Note)
+			row = append(row, encoding, string(g.Opened), g.Note)
 		}
 		t.row(row...)
 	}
@@ -120,6 +129,8 @@ func storedText(g audit.Group) string {
 		return visible(g.Stored.APIVersion + " " + g.Stored.Kind)
 	case g.AtRest.Provider == atrest.Identity || g.AtRest.Provider == atrest.Unknown:
 		return "not readable"
+	case g.Opened == etcdscan.Failed:
+		return "cannot be opened"
 	}
 	return "not opened"
 }
@@ -174,7 +185,11 @@ func findingsTable(w io.Writer, r *audit.Report, opts Options, before, after str
 	if limit < 0 {
 		limit = findingsInTables
 	}
-	t := newTable([]string{"FINDING", "KEY", "REVISION", "EXPECTED", "FOUND"}, 2)
+	header := []string{"FINDING", "KEY", "REVISION", "EXPECTED", "FOUND"}
+	if opts.Format == Wide {
+		header = append(header, "WHY")
+	}
+	t := newTable(header, 2)
 	var shown, all int64
 	for f, err := range r.Findings() {
 		if err != nil {
@@ -187,7 +202,11 @@ func findingsTable(w io.Writer, r *audit.Report, opts Options, before, after str
 			break
 		}
 		shown++
-		t.row(opts.Palette.severity(f.Severity, string(f.Code)), visible(f.Key), strconv.FormatInt(f.ModRevision, 10), visible(f.Expected), visible(f.Found))
+		row := []string{opts.Palette.severity(f.Severity, string(f.Code)), visible(f.Key), strconv.FormatInt(f.ModRevision, 10), visible(f.Expected), visible(f.Found)}
+		if opts.Format == Wide {
+			row = append(row, visible(f.Message))
+		}
+		t.row(row...)
 	}
 	if all == 0 {
 		return nil

@@ -95,6 +95,8 @@ func (c *cluster) Look(_ context.Context, key string) (etcdscan.KeyValue, bool, 
 	return kv, found, nil
 }
 
+func (c *cluster) Revision(context.Context) (int64, error) { return c.revision, nil }
+
 func (c *cluster) Health(context.Context) (live.Health, error) {
 	return live.Health{Version: "3.7.3", DBSize: 25 << 20, Quota: 2 << 30}, nil
 }

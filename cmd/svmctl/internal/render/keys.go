@@ -11,6 +11,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/keys"
+	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // Keys writes where each key is needed.
@@ -32,14 +33,14 @@ func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	wide := opts.Format == Wide
 	header := []string{"KEY", "WRITES", "OBJECTS", "OPENED", "REMOVABLE", "REASON"}
 	if wide {
-		header = append(header, "READS", "DESTROYABLE", "KEY ID HASH")
+		header = append(header, "READS", "UNDER IT", "DESTROYABLE", "KEY ID HASH")
 	}
 	t := newTable(header, 2, 3)
 	for _, row := range r.Keys {
 		cells := []string{keyName(r, row), dash(visibleList(row.Writes)), strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10),
-			opts.Palette.answer(row.Removable), visible(row.Reason)}
+			opts.Palette.answer(row.Removable), keyReason(r, row, wide)}
 		if wide {
-			cells = append(cells, dash(visibleList(row.Reads)), opts.Palette.answer(row.Destroyable), dash(row.KeyIDHash))
+			cells = append(cells, dash(visibleList(row.Reads)), dash(visible(keys.ObjectsText(row.Objects))), opts.Palette.answer(row.Destroyable), dash(row.KeyIDHash))
 		}
 		t.row(cells...)
 	}
@@ -64,6 +65,22 @@ func keyName(r *keys.Report, row keys.Row) string {
 		name += " (not in the file)"
 	}
 	return name
+}
+
+// keyReason is short where the same is said below of every key.
+func keyReason(r *keys.Report, row keys.Row, wide bool) string {
+	if !wide && slices.Contains(r.Doubts, row.Reason) {
+		return "see the doubts below"
+	}
+	return visible(row.Reason)
+}
+
+// canRemoveQuestion asks about a key of the file, or about one that a KMS plugin has.
+func canRemoveQuestion(key string) string {
+	if v, err := verify.ParseValue(key); err == nil && v.KeyID != "" {
+		return fmt.Sprintf("Can the KMS plugin %s lose its key %s?", visible(v.Key), visible(v.KeyID))
+	}
+	return fmt.Sprintf("Can %s be removed from the EncryptionConfiguration?", visible(key))
 }
 
 func (p Palette) answer(a keys.Answer) string {
@@ -97,7 +114,7 @@ func keysSummary(r *keys.Report, palette Palette) string {
 		out.WriteString(apiserversLine(*r.APIServers, out.String()))
 	}
 	if a := r.CanRemove; a != nil {
-		fmt.Fprintf(out, "Can %s be removed from the EncryptionConfiguration? %s: %s\n", visible(a.Key), palette.answer(a.Answer), visible(a.Reason))
+		fmt.Fprintf(out, "%s %s: %s\n", canRemoveQuestion(a.Key), palette.answer(a.Answer), visible(a.Reason))
 		if len(a.After) > 0 {
 			fmt.Fprintf(out, "Before the key itself may be destroyed, these may still hold values under it:\n  %s\n", strings.Join(a.After, "\n  "))
 		}

@@ -64,6 +64,9 @@ func writeForeseen(out *strings.Builder, r migrate.PlannedResource, opts Options
 	if r.Conversion != "" {
 		lines = append(lines, "conversion: "+visible(r.Conversion))
 	}
+	if r.Unreadable > 0 {
+		lines = append(lines, palette.bad.Sprint("unreadable")+": "+Count(r.Unreadable, "object")+", which no apiserver with this EncryptionConfiguration can read, and so none can write again")
+	}
 	if r.WouldPrune > 0 {
 		lines = append(lines, palette.bad.Sprint("would prune")+": "+Count(r.WouldPrune, "object")+", which a rewrite takes fields from that the schema does not know")
 	}
