@@ -122,7 +122,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 			return usageError(errors.New("--settle is not negative"))
 		}
 		if !fs.Changed("wait-converged") {
-			req.APIServers.WaitKMS = kmsPatience
+			req.APIServers.KMSPatience = kmsPatience
 		}
 		if req.Rewrite.Concurrency < 1 || req.APIServers.Wait < 0 || req.Rewrite.QPS < 0 || req.MaxOutage <= 0 || req.StallTimeout <= 0 || req.MaxRounds < 1 || req.Quota < 0 {
 			return usageError(errors.New("--concurrency, --max-outage, --stall-timeout and --max-rounds are positive; --qps, --etcd-quota and --wait-converged are not negative"))

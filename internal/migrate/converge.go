@@ -24,10 +24,10 @@ const probePatience = 20 * time.Second
 
 // APIServerRequest is how the apiservers are found, and what is done when they do not agree.
 type APIServerRequest struct {
-	Addresses []string      // empty: the EndpointSlices of the service kubernetes
-	Wait      time.Duration // for them to agree; 0: not at all
-	WaitKMS   time.Duration // for them to have a KMS plugin's key, where Wait is 0 and nothing else is in the way
-	Force     bool          // go on without
+	Addresses   []string      // empty: the EndpointSlices of the service kubernetes
+	Wait        time.Duration // for them to agree; 0: not at all
+	KMSPatience time.Duration // for them to have a KMS plugin's key, where Wait is 0 and nothing else is in the way
+	Force       bool          // go on without
 }
 
 // askAPIServers asks every apiserver itself what it would write.
@@ -38,7 +38,7 @@ func (m *migration) askAPIServers(ctx context.Context) error {
 	agreement := m.survey.Agreement(q)
 	patience := m.APIServers.Wait
 	if patience == 0 && waitsForKMS(agreement) {
-		patience = m.APIServers.WaitKMS
+		patience = m.APIServers.KMSPatience
 	}
 	if patience > 0 && agreement.Agree != nil && !*agreement.Agree {
 		var err error

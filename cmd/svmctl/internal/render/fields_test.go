@@ -49,7 +49,7 @@ var migrationFields = []string{
 	"targets[].resource", "targets[].value", "targets[].version", "targets[].from", "targets[].reason",
 	"plan.resources[].resource", "plan.resources[].value", "plan.resources[].version", "plan.resources[].from", "plan.resources[].objects",
 	"plan.resources[].stale", "plan.resources[].bytes", "plan.resources[].namespaces", "plan.resources[].refused",
-	"plan.resources[].reason", "plan.resources[].terminating", "plan.resources[].wouldPrune", "plan.resources[].unchecked", "plan.resources[].converted", "plan.resources[].conversion",
+	"plan.resources[].reason", "plan.resources[].terminating", "plan.resources[].unreadable", "plan.resources[].wouldPrune", "plan.resources[].unchecked", "plan.resources[].converted", "plan.resources[].conversion",
 	"plan.resources[].preflight[].code", "plan.resources[].preflight[].severity", "plan.resources[].preflight[].subject", "plan.resources[].preflight[].message",
 	"plan.backend", "plan.revision", "plan.bytes", "plan.dbSize", "plan.quota",
 	"outcomes.rewritten", "outcomes.alreadyCurrent", "outcomes.notRewritten", "outcomes.changedByOthers", "outcomes.deleted", "outcomes.failed", "outcomes.accepted",
