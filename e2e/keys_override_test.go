@@ -60,8 +60,8 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 		p.canRemove(t, "aescbc:key1", "no", []string{"1 secrets"}, "--endpoints-for", "events="+there)
 		for _, args := range [][]string{{"keys", "--can-remove", "aescbc:key1", "--endpoints-for", "events=" + there}, {"migrate", "secrets", "--yes"}} {
 			result := p.svmctl(t, append(args, "--encryption-provider-config", p.config, "--settle", "0", "--endpoints", copied)...)
-			if result.code != 1 {
-				t.Errorf("exit status %d for an etcd that the apiserver no longer writes to, want 1\n%s", result.code, result)
+			if result.code != 4 || !strings.Contains(result.stdout, "it may be an old copy") {
+				t.Errorf("exit status %d for an etcd that the apiserver no longer writes to, want 4 and why\n%s", result.code, result)
 			}
 		}
 	})

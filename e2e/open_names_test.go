@@ -67,7 +67,14 @@ func (p *plane) wantClaimsBelieved(t *testing.T) {
 	for _, c := range claimed {
 		want[c.claim] += inEach
 		args := []string{"audit", "--prefix", secretsDir + c.namespace, "--expect", "secrets=" + c.claim}
-		p.svmctl(t, args...).wantCode(t, 0)
+		believed := p.svmctl(t, append(args, "-o", "json")...)
+		if believed.code == 4 { // chance has a colon follow the name in one of so few values
+			if reasons := believed.audit(t).Reasons; len(reasons) != 1 || reasons[0].Code != "AmbiguousKey" {
+				t.Errorf("%s: %+v", c.claim, reasons)
+			}
+			continue
+		}
+		believed.wantCode(t, 0)
 	}
 	audit := p.svmctl(t, "audit", "-o", "json")
 	audit.wantCode(t, 0)

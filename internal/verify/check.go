@@ -39,6 +39,7 @@ func (es Expectations) Check(ev Evidence) (Verdict, []Reason) {
 	}
 	reasons = append(reasons, es.kmsDoubts(ev.Entries)...)
 	reasons = append(reasons, es.inferredNames(ev.Entries)...)
+	reasons = append(reasons, es.unheard()...)
 	reasons = append(reasons, es.uncovered(ev.Entries)...)
 	reasons = append(reasons, unauthenticated(ev.Entries)...)
 	reasons = append(reasons, es.closed(ev.Entries)...)

@@ -94,6 +94,18 @@ func (c Configured) asCandidate(faults []Fault, g etcdscan.Group) []Fault {
 	return faults
 }
 
+// unheard doubts a candidate of which a KMS plugin that is to encrypt does not answer: an apiserver would not load it.
+func (es Expectations) unheard() []Reason {
+	var reasons []Reason
+	for _, e := range es {
+		if e.Configured.Candidate && e.Configured.KeyIDUnknown != "" {
+			reasons = append(reasons, Reason{Resource: e.Resource, Whole: true, Fault: Fault{Code: UnknownKeyID, Severity: Warning, Expected: e.Value.String(),
+				Message: "which key the candidate's KMS plugin would encrypt with is not known: " + e.Configured.KeyIDUnknown}})
+		}
+	}
+	return reasons
+}
+
 // judgeTwin tells whether a value under the expected name is under the key that is meant, where several bear the name.
 func (c Configured) judgeTwin(f Fault, g etcdscan.Group) (Fault, bool) {
 	switch {

@@ -187,6 +187,21 @@ func TestWildcardResources(t *testing.T) {
 	}
 }
 
+// TestCandidateWhosePluginIsSilent has no object that it could not read, and could not be loaded.
+func TestCandidateWhosePluginIsSilent(t *testing.T) {
+	config := encryption.Configuration{Keys: []encryption.Key{vault, encryption.Identity}, Rules: []encryption.Rule{rule([]int{0, 1}, encryption.Pattern{Resource: "secrets"})}}
+	entries := []etcdscan.Entry{seen{resource: "secrets", key: encryption.Identity}.entry(t)}
+	for _, c := range []struct {
+		current expect.CurrentKey
+		want    verify.Verdict
+	}{{expect.CurrentKey{KeyID: "kek-1"}, verify.Complete}, {expect.CurrentKey{Unknown: "the KMS plugin does not answer"}, verify.Indeterminate}} {
+		es := verify.Expectations(nil).WithConfigured(expect.Candidate(&config, map[string]expect.CurrentKey{"vault": c.current}, nil))
+		if verdict, reasons := es.Check(verify.Evidence{Entries: entries}); verdict != c.want {
+			t.Errorf("%+v: %s, want %s: %+v", c.current, verdict, c.want, reasons)
+		}
+	}
+}
+
 // TestCandidate judges a file: what it could not read is wrong with it, and what it would write otherwise is not.
 func TestCandidate(t *testing.T) {
 	config := encryption.Configuration{Keys: allKeys(), Rules: []encryption.Rule{rule([]int{0, 2}, encryption.Pattern{Resource: "secrets"})}}
