@@ -32,6 +32,20 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 			t.Errorf("the doubts are %q, want events among them", doubts)
 		}
 	})
+	t.Run("not migrated", func(t *testing.T) {
+		result := p.svmctl(t, "migrate", "--encryption-provider-config", p.config, "--yes", "--settle", "0")
+		result.wantCode(t, 4)
+		for _, want := range []string{"events NotRead", "another etcd"} {
+			if !strings.Contains(result.stdout, want) {
+				t.Errorf("the report of what was migrated does not say %q\n%s", want, result)
+			}
+		}
+		secretsOnly := p.svmctl(t, "migrate", "secrets", "--encryption-provider-config", p.config, "--yes", "--settle", "0")
+		secretsOnly.wantCode(t, 0)
+		if !strings.HasSuffix(strings.TrimSpace(secretsOnly.stdout), "events: in another etcd, not read") {
+			t.Errorf("the last line does not speak of events\n%s", secretsOnly)
+		}
+	})
 	t.Run("read", func(t *testing.T) {
 		report := p.canRemove(t, "aescbc:key1", "no", []string{"1 events"}, "--endpoints-for", "events="+there)
 		if row := report.row(t, "aescbc:key1"); len(row.Objects) != 1 || row.Objects["events"] != 1 || len(report.Further) != 1 || report.Further[0].Resources[0] != "events" {

@@ -79,6 +79,7 @@ func TestKMSRotation(t *testing.T) {
 		p.wantUnderKEK(t, map[string]int{"kek-2": older + newer})
 		p.canRemove(t, "kms:vault:kek-2", "no", []string{"34 secrets", "writes secrets"})
 		p.canRemove(t, "kms:vault:kek-1", "yes", nil)
+		p.canRemove(t, "kms:vault:kek-l", "unknown", []string{"spelled"})
 	})
 
 	t.Run("the apiserver is waited for", func(t *testing.T) {
