@@ -74,14 +74,20 @@ dismiss
 heading 'All of them are under key2'
 run 0 svmctl audit --prefix /registry/secrets --expect secrets=aescbc:key2
 
-heading 'And back: key1 comes first again'
+heading 'With the file at hand every value is opened, and each key is known by what still needs it'
+run 0 svmctl audit --encryption-provider-config encryption.yaml --prefix /registry/secrets
+
+heading 'And back, this time with the file: which objects would an apiserver with it no longer read, and which rewrite?'
+cp encryption.yaml in-force.yaml
 write_config key1 key2
+run 0 svmctl audit --prefix /registry/secrets --encryption-provider-config in-force.yaml --candidate encryption.yaml --max-findings 3
 await_reload
+run 3 svmctl keys --encryption-provider-config encryption.yaml --can-remove aescbc:key2
 
-heading 'This time svmctl itself rewrites what is stale, with no more than the verb patch'
-run 0 svmctl migrate secrets --to aescbc:key1 --backend patch --yes
+heading 'svmctl itself rewrites all that is stale, with no more than the verb patch'
+run 0 svmctl migrate --encryption-provider-config encryption.yaml --yes
 
-heading 'All of them are under key1'
-run 0 svmctl audit --prefix /registry/secrets --expect secrets=aescbc:key1
+heading 'Can key2 be removed from the file?'
+run 0 svmctl keys --encryption-provider-config encryption.yaml --can-remove aescbc:key2
 
 heading 'Done'
