@@ -53,7 +53,7 @@ func TestRotateEverything(t *testing.T) {
 		result := p.svmctl(t, "migrate", "--encryption-provider-config", p.config, "--yes", "--settle", "0")
 		result.wantCode(t, 0)
 		result.wantStdout(t, "Verdict: Complete")
-		wantLastLines(t, result, "1 of 1 apiserver asked, they agree", "other resources under another key: 0")
+		wantLastLines(t, result, "1 of 1 apiserver asked, they agree", "other resources under another key in this etcd: 0")
 		wantUnder(t, "aescbc:key2")
 		p.canRemove(t, "aescbc:key1", "yes", nil)
 	})

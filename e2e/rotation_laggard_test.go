@@ -87,7 +87,7 @@ func TestRotationWithALaggard(t *testing.T) {
 		last := d.svmctl(t, migrate("--settle", "0")...)
 		last.wantCode(t, 0)
 		last.wantStdout(t, "1 rewritten", "Verdict: Complete")
-		wantLastLines(t, last, "2 of 2 apiservers asked, they agree", "other resources under another key: 0")
+		wantLastLines(t, last, "2 of 2 apiservers asked, they agree", "other resources under another key in this etcd: 0")
 		can("yes", map[string]int64{})
 	})
 

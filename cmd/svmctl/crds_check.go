@@ -48,7 +48,7 @@ Exit status:
   1    no report could be made: no connection, a file that cannot be read
   2    wrong usage
   3    Rejected or Loses
-  4    Unknown: encrypted objects, definitions that may not be read, an etcd that could not be read as a whole
+  4    Unknown: encrypted objects that no file at hand opens, definitions that may not be read, an etcd that could not be read as a whole
   130  interrupted`,
 		Example: `  # the gate before an upgrade of a chart with its definitions in crds/
   svmctl crds check -f crds/
@@ -105,7 +105,7 @@ Exit status:
 		progress := new(etcdscan.Progress)
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		report, err := gate.Run(ctx, gate.Request{
-			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes, Opener: unlocked.opener(),
+			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce,
 			NoneDefined: func(ctx context.Context) bool {
 				return expect.Empty(ctx, cfg, verify.Resource{Group: "apiextensions.k8s.io", Name: "customresourcedefinitions"}, store.Revision)
 			},

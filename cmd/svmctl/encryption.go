@@ -60,7 +60,7 @@ func (f *encryptionFlags) load(ctx context.Context) (*unlocked, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !f.set.Changed("open") {
+	if f.open != openAll || !f.set.Changed("open") {
 		keyring.Limit(decrypt.UnaskedCalls)
 	}
 	u := &unlocked{keyring: keyring, open: f.open, roots: f.roots, current: make(map[string]expect.CurrentKey)}
@@ -121,7 +121,7 @@ func (u *unlocked) expected(es verify.Expectations) verify.Expectations {
 func (p *program) announce(calls map[string]int64) {
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		if calls[name] > 0 {
-			fmt.Fprintf(p.err, "svmctl: opening the values asks the KMS plugin %s for %s\n", render.Inert(name), render.Count(calls[name], "data key"))
+			fmt.Fprintf(p.err, "svmctl: opening the values asks the KMS plugin %s for %s at most\n", render.Inert(name), render.Count(calls[name], "data key"))
 		}
 	}
 }

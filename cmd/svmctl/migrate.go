@@ -32,14 +32,16 @@ func newMigrateCommand(p *program) *cobra.Command {
 again until all are as they should be or each one that is not is named with its reason. It writes through the apiserver
 alone and never to etcd: with the verb patch on the resource, or by a StorageVersionMigration with --backend svm.
 
-The target comes from --to, --expect or --expect-version. That of a custom resource is otherwise the storage version in its
+The target comes from --to, --expect or --expect-version. Otherwise an EncryptionConfiguration names the key of each resource,
+and without RESOURCE all that it covers is migrated; that of a custom resource is the storage version in its
 CustomResourceDefinition, and --all-stale-versions takes every resource at the version that the API declares. Without any
 of these, one object is patched after consent and read back from etcd, which shows what the apiserver writes now; such a
 target proposes, so that the verdict is Indeterminate at best.
 
 Before anything is written, every apiserver is asked what it would write, and each stale custom resource is pruned in
-memory by its schema: where the apiservers do not agree, or fields would be lost, nothing is written and the report names
-the apiserver, or the objects and fields.
+memory by its schema: where the apiservers do not agree, or have not loaded the EncryptionConfiguration at hand, or fields would
+be lost, nothing is written and the report names the apiserver, or the objects and fields. A new key of a KMS plugin is
+waited for. Afterwards, where there are several apiservers, etcd is watched for late writes under the old key.
 
 An interrupted run needs no state: the same command finds in etcd what is left. A verdict speaks of one revision of etcd.`,
 		Example: `  # see what would be done
@@ -50,6 +52,9 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 
   # re-encrypt all secrets that are not under key2
   svmctl migrate secrets --to aescbc:key2 --yes
+
+  # rotate all that the EncryptionConfiguration covers, once every apiserver has loaded it
+  svmctl migrate --encryption-provider-config /etc/kubernetes/enc/enc.yaml --wait-converged 5m
 
   # move custom resources to their storage version
   svmctl migrate selfierequests.stable.example.com
@@ -94,7 +99,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		ctx := cmd.Context()
 		format, err := render.ParseFormat(output)
 		if err == nil && format == render.CSV {
-			err = errors.New("-o csv is for audit alone")
+			err = errors.New("migrate has no -o csv")
 		}
 		if err != nil {
 			return usageError(err)

@@ -27,16 +27,15 @@ var (
 
 // Request is what to look at.
 type Request struct {
-	Store      etcdscan.Source
-	Origin     Source          // named in the report; revision and cluster are filled in
-	Prefixes   []string        // empty: the storage roots found in the store
-	Revision   int64           // 0: the newest
-	Opener     etcdscan.Opener // nil: ciphertext stays closed
-	Sample     bool            // open some of the values under each key, and not all
-	Encryption *Encryption     // named in the report; nil: no EncryptionConfiguration was at hand
-	Candidate  *Encryption     // the EncryptionConfiguration that is judged instead of the objects; nil: none
-	// Announce is told, before anything is opened, how often each KMS plugin is going to be asked. It may be nil.
-	Announce     func(calls map[string]int64)
+	Store        etcdscan.Source
+	Origin       Source                       // named in the report; revision and cluster are filled in
+	Prefixes     []string                     // empty: the storage roots found in the store
+	Revision     int64                        // 0: the newest
+	Opener       etcdscan.Opener              // nil: ciphertext stays closed
+	Sample       bool                         // open some of the values under each key, and not all
+	Encryption   *Encryption                  // named in the report; nil: no EncryptionConfiguration was at hand
+	Candidate    *Encryption                  // the EncryptionConfiguration that is judged instead of the objects; nil: none
+	Announce     func(calls map[string]int64) // etcdscan.Reading's
 	Expectations verify.Expectations
 	Elsewhere    []verify.Resource // known to lie in another store, which is not read
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
@@ -88,10 +87,7 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	}
 	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
 	c := &collector{expectations: req.Expectations, also: req.Also}
-	reading := etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress}
-	if err := AnnounceCalls(ctx, reading, req.Announce); err != nil {
-		return err
-	}
+	reading := etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress, Announce: req.Announce}
 	result, err := etcdscan.Scan(ctx, reading, c)
 	if err != nil {
 		c.close()
@@ -110,22 +106,6 @@ func (r *Report) look(ctx context.Context, req Request) error {
 		return req.Revision == 0 && req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res)
 	}
 	r.finish(result, req, confirm, scope)
-	return nil
-}
-
-// AnnounceCalls counts what opening everything will ask of KMS plugins, and says so; announce may be nil.
-func AnnounceCalls(ctx context.Context, reading etcdscan.Reading, announce func(calls map[string]int64)) error {
-	asker, ok := reading.Opener.(etcdscan.Asker)
-	if !ok || announce == nil || reading.Sample {
-		return nil
-	}
-	calls, err := asker.Calls(ctx, reading)
-	if err != nil {
-		return err
-	}
-	if len(calls) > 0 {
-		announce(calls)
-	}
 	return nil
 }
 

@@ -19,7 +19,8 @@ type Opener interface {
 // Asker is an Opener that has to ask somebody else about many of the values.
 type Asker interface {
 	Opener
-	// Calls counts what opening everything would ask of each KMS plugin, by the name of its provider.
+	// Calls counts what opening everything would ask of each KMS plugin, by the name of its provider. It opens nothing, and
+	// announces nothing.
 	Calls(ctx context.Context, r Reading) (map[string]int64, error)
 }
 

@@ -45,7 +45,7 @@ func locked(keyName, namespace, name string) string {
 	return "k8s:enc:aesgcm:v1:" + keyName + ":" + string(bytes.Map(func(r rune) rune { return r ^ 1 }, []byte(plain)))
 }
 
-// watcher is an examiner that notes the payloads it sees, and whether those before were cleared.
+// payloads is an examiner that notes the payloads it sees, and whether those before were cleared.
 type payloads struct {
 	keys     []string
 	contents int

@@ -33,6 +33,8 @@ type Reading struct {
 	Opener   Opener    // nil: ciphertext stays closed
 	Sample   bool      // open some of the values under each key, and not all
 	Progress *Progress // nil: nobody watches
+	// Announce is told, before anything is opened, how often each KMS plugin may be asked at most. It may be nil.
+	Announce func(calls map[string]int64)
 }
 
 // Result is what a scan saw. It speaks of Pin.Revision alone.
@@ -54,6 +56,15 @@ func (p *Progress) Done() (read, total int64) { return p.read.Load(), p.total.Lo
 func Scan(ctx context.Context, r Reading, sink Sink) (Result, error) {
 	if r.Progress == nil {
 		r.Progress = new(Progress)
+	}
+	if asker, ok := r.Opener.(Asker); ok && r.Announce != nil {
+		calls, err := asker.Calls(ctx, r)
+		if err != nil {
+			return Result{}, err
+		}
+		if len(calls) > 0 {
+			r.Announce(calls)
+		}
 	}
 	for restart := 0; ; restart++ {
 		res, err := scanOnce(ctx, r, sink)

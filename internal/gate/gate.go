@@ -30,7 +30,9 @@ type Request struct {
 	// It may be nil.
 	NoneDefined func(context.Context) bool
 	Opener      etcdscan.Opener // nil: ciphertext stays closed
-	Version     string          // of svmctl
+	Sample      bool            // etcdscan.Reading's, as is the next
+	Announce    func(calls map[string]int64)
+	Version     string // of svmctl
 	Now         func() time.Time
 	Progress    *etcdscan.Progress
 }
@@ -139,7 +141,7 @@ func (c *check) read(ctx context.Context, report *Report, roots []string) error 
 		return nil
 	}
 	scope := etcdscan.NewScope(prefixes, roots)
-	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: c.Store, Scope: scope, Opener: c.Opener, Progress: c.Progress}, sink)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: c.Store, Scope: scope, Opener: c.Opener, Sample: c.Sample, Progress: c.Progress, Announce: c.Announce}, sink)
 	if err != nil {
 		return err
 	}

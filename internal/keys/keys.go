@@ -173,10 +173,7 @@ func (l *look) scan(ctx context.Context, store Store, prefixes []string) (etcdsc
 	if err != nil {
 		return etcdscan.Result{}, etcdscan.Scope{}, err
 	}
-	reading := etcdscan.Reading{Source: store, Scope: scope, Opener: l.Opener, Sample: l.Sample, Progress: l.Progress}
-	if err := audit.AnnounceCalls(ctx, reading, l.Announce); err != nil {
-		return etcdscan.Result{}, etcdscan.Scope{}, err
-	}
+	reading := etcdscan.Reading{Source: store, Scope: scope, Opener: l.Opener, Sample: l.Sample, Progress: l.Progress, Announce: l.Announce}
 	result, err := etcdscan.Scan(ctx, reading, discard{})
 	if err != nil {
 		return etcdscan.Result{}, etcdscan.Scope{}, err

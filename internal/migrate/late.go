@@ -56,8 +56,8 @@ func (m *migration) settle(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		// What is written after this is seen by the scan, as far as it is still there.
-		m.report.Warnings = append(m.report.Warnings, "watching for late writes ended early: "+err.Error())
+		// What is written after this is seen by the scan, as far as it is still there then.
+		m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotRead, Severity: verify.Warning, Message: "watching for late writes ended early: " + err.Error()})
 		select {
 		case <-window.Done():
 		case <-ctx.Done():
@@ -82,12 +82,19 @@ func more(late int64) string {
 // settlesFor is how long late writes are looked out for. Where nothing was written there is nothing for them to undo.
 func (m *migration) settlesFor() time.Duration {
 	r := m.report
-	switch {
-	case m.DryRun != NoDryRun, r.After == nil, !r.After.Scope.Whole:
+	if r.After == nil || !r.After.Scope.Whole {
 		return 0
-	case m.Settle >= 0:
-		return m.Settle
-	case r.Rounds > 0 && max(r.APIServers.Known, len(m.survey.Distinct())) > 1:
+	}
+	return settlesFor(m.Settle, max(r.APIServers.Known, len(m.survey.Distinct())), r.Rounds, m.DryRun)
+}
+
+func settlesFor(asked time.Duration, apiservers, rounds int, dryRun DryRun) time.Duration {
+	switch {
+	case dryRun != NoDryRun:
+		return 0
+	case asked >= 0:
+		return asked
+	case rounds > 0 && apiservers > 1:
 		return severalSettle
 	}
 	return 0

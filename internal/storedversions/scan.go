@@ -132,7 +132,7 @@ func look(ctx context.Context, req Request, definitions []*crd.Definition, stran
 		}
 	}
 	scope := etcdscan.NewScope(prefixes, roots)
-	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: req.Store, Scope: scope, Opener: req.Opener, Progress: req.Progress}, c)
+	result, err := etcdscan.Scan(ctx, etcdscan.Reading{Source: req.Store, Scope: scope, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress, Announce: req.Announce}, c)
 	if err != nil {
 		return nil, err
 	}

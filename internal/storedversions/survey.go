@@ -46,6 +46,8 @@ type Request struct {
 	Prefixes []string        // empty: the storage roots found in etcd
 	Names    []string        // of definitions; empty: all
 	Opener   etcdscan.Opener // nil: ciphertext stays closed
+	Sample   bool            // etcdscan.Reading's, as is the next
+	Announce func(calls map[string]int64)
 	Version  string
 	Now      func() time.Time
 	Progress *etcdscan.Progress

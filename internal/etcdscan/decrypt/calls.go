@@ -71,7 +71,7 @@ func (r *Keyring) Calls(ctx context.Context, reading etcdscan.Reading) (map[stri
 		return nil, nil
 	}
 	c := &callCounter{Keyring: r, seen: make(map[string]map[digest]struct{})}
-	reading.Opener = c
+	reading.Opener, reading.Announce = c, nil
 	if _, err := etcdscan.Scan(ctx, reading, c); err != nil {
 		return nil, err
 	}

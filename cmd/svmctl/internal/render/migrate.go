@@ -179,7 +179,7 @@ func elsewhereText(r *migrate.Report) string {
 		byValue[e.Value] += *e.Objects
 	}
 	if len(order) == 0 && len(parts) == 0 {
-		return "other resources under another key: 0"
+		return "other resources under another key in this etcd: 0"
 	}
 	for _, value := range order {
 		_, name, named := strings.Cut(value, ":")

@@ -1,0 +1,4 @@
+package migrate
+
+// SettlesFor is settlesFor.
+var SettlesFor = settlesFor
