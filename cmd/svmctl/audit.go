@@ -154,7 +154,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if exit == nil {
 			return nil
 		}
-		return judging.withSilentPlugin(exit, result.Silent, keyIDNeeded(expectations))
+		return judging.withSilentPlugin(exit, result.Silent, expectations.NeedsKeyID)
 	}
 	return cmd
 }

@@ -33,7 +33,7 @@ var (
 
 // layers are those of docs/architecture.md. Every package has a row: a new one belongs somewhere.
 var layers = map[string]layer{
-	"cmd/svmctl":                 {directly: slices.Concat([]string{"go.etcd.io"}, codecs, ours("etcdscan/key", "etcdscan/stored", "spool"), transformers)},
+	"cmd/svmctl":                 {directly: slices.Concat([]string{"go.etcd.io"}, codecs, ours("etcdscan/atrest", "etcdscan/key", "etcdscan/stored", "spool"), transformers)},
 	"cmd/svmctl/internal/render": {directly: slices.Concat(clients, codecs, ours("etcdscan/live", "rewrite"), []string{"os"}), atAll: transformers},
 	"internal/apiservers":        {atAll: slices.Concat(etcdClients, transformers, printing, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
 	"internal/crd":               {atAll: slices.Concat(etcdClients, transformers, printing, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},

@@ -12,7 +12,6 @@ import (
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/decrypt"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
@@ -68,7 +67,7 @@ func (f *encryptionFlags) load(ctx context.Context) (*unlocked, error) {
 		if state.Err != nil {
 			u.current[name] = expect.CurrentKey{Unknown: state.Err.Error()}
 		} else {
-			u.current[name] = expect.CurrentKey{KeyID: atrest.ShowKeyID(state.KeyID)}
+			u.current[name] = expect.CurrentKey{KeyID: state.KeyID}
 		}
 	}
 	return u, nil
@@ -168,13 +167,4 @@ func (u *unlocked) withSilentPlugin(exit error, silent []audit.Silent, needed fu
 		return &exitError{code: code, err: fmt.Errorf("KMS provider %s at %s: %s", k.Name, k.Endpoint, why), hints: hints}
 	}
 	return exit
-}
-
-// keyIDNeeded tells of which KMS providers the expectations need a key ID that is not known.
-func keyIDNeeded(es verify.Expectations) func(provider string) bool {
-	return func(provider string) bool {
-		return slices.ContainsFunc(es, func(e verify.Expectation) bool {
-			return e.Configured.KeyIDUnknown != "" && e.Value.Provider == string(atrest.KMS) && e.Value.Key == provider
-		})
-	}
 }

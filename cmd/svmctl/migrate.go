@@ -187,7 +187,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if exit == nil {
 			return nil
 		}
-		return unlocked.withSilentPlugin(exit, result.Silent(), keyIDNeeded(req.Expectations))
+		return unlocked.withSilentPlugin(exit, result.Silent(), req.Expectations.NeedsKeyID)
 	}
 	return cmd
 }

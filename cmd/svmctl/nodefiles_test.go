@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -16,10 +15,7 @@ import (
 
 // on runs the program on a machine with these files.
 func on(ctx context.Context, host fs.FS, env map[string]string, args ...string) result {
-	var out, errOut bytes.Buffer
-	code := run(ctx, args, streams{in: strings.NewReader(""), out: &out, err: &errOut},
-		func(name string) (string, bool) { v, ok := env[name]; return v, ok }, host)
-	return result{code, out.String(), errOut.String()}
+	return callOn(ctx, host, false, env, args...)
 }
 
 // controlPlane is a kubeadm node whose apiserver has these flags besides.
@@ -47,7 +43,7 @@ spec:
 }
 
 func TestZeroFlags(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	server := etcdtest.Start(t)
 	server.Put(t, "/registry/secrets/ns/a", sealed("aescbc:v1:key1"))
 	server.Put(t, "/custom/secrets/ns/a", sealed("aescbc:v1:key2"))

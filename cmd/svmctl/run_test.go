@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -27,10 +28,15 @@ type result struct {
 
 // call runs the program in this process. Terminal says what its streams pretend to be.
 func call(ctx context.Context, terminal bool, env map[string]string, args ...string) result {
+	return callOn(ctx, nil, terminal, env, args...)
+}
+
+// callOn is call on a machine with these files.
+func callOn(ctx context.Context, host fs.FS, terminal bool, env map[string]string, args ...string) result {
 	var out, errOut bytes.Buffer
 	code := run(ctx, args, streams{
 		in: strings.NewReader(""), out: &out, err: &errOut, inTerminal: terminal, outTerminal: terminal, errTerminal: terminal,
-	}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, nil)
+	}, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, host)
 	return result{code, out.String(), errOut.String()}
 }
 

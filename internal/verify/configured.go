@@ -94,6 +94,13 @@ func (c Configured) asCandidate(faults []Fault, g etcdscan.Group) []Fault {
 	return faults
 }
 
+// NeedsKeyID tells whether a resource is expected under the key of a KMS provider that is not known.
+func (es Expectations) NeedsKeyID(provider string) bool {
+	return slices.ContainsFunc(es, func(e Expectation) bool {
+		return e.Configured.KeyIDUnknown != "" && e.Value.Provider == string(atrest.KMS) && e.Value.Key == provider
+	})
+}
+
 // unheard doubts a candidate of which a KMS plugin that is to encrypt does not answer: an apiserver would not load it.
 func (es Expectations) unheard() []Reason {
 	var reasons []Reason

@@ -22,6 +22,7 @@ import (
 	"k8s.io/kms/pkg/service"
 
 	"github.com/svmctl/svmctl/internal/encryption"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 )
 
 // kmsV2 opens values of one KMS v2 provider. The apiserver's own envelope transformer is not used: it has the plugin encrypt
@@ -100,7 +101,7 @@ func digestV2(o *kmstypes.EncryptedObject) digest {
 
 // State is what a KMS v2 plugin says of itself.
 type State struct {
-	KeyID string // as it is
+	KeyID string // as atrest.ShowKeyID writes it
 	Err   error  // why it is not known; fixed words
 }
 
@@ -116,7 +117,7 @@ func (k *kmsV2) current(ctx context.Context) State {
 	if _, err := kmsv2.ValidateKeyID(s.KeyID); err != nil {
 		return State{Err: errors.New("the KMS plugin names no usable key ID")}
 	}
-	return State{KeyID: s.KeyID}
+	return State{KeyID: atrest.ShowKeyID(s.KeyID)}
 }
 
 // newDataKey is a data key that encrypts values itself.
