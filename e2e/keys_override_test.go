@@ -56,7 +56,7 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 		p.canRemove(t, "aescbc:key1", "unknown", []string{"events"}, "--endpoints-for", "events="+p.variable("ETCDCTL_ENDPOINTS"))
 		// As where the override came later than the first events: the main etcd holds some, and they are not those in use.
 		const newer = "/registry/events/default/newer"
-		p.put(t, newer, events.get(t, newer))
+		p.putByHand(t, newer, string(events.value(t, newer)))
 		p.canRemove(t, "aescbc:key1", "unknown", []string{"events"}, "--endpoints-for", "events="+p.variable("ETCDCTL_ENDPOINTS"))
 		if _, err := p.etcd.Delete(t.Context(), newer); err != nil {
 			t.Fatal(err)
@@ -82,13 +82,13 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 	t.Run("of another cluster", func(t *testing.T) {
 		// That of a cluster set up alike, at whatever revision: its kube-system is another one.
 		const system = "/registry/namespaces/kube-system"
-		mine := p.get(t, system)
+		mine := p.value(t, system)
 		uid := strings.TrimSpace(p.kubectl(t, "", "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"))
 		other := bytes.ReplaceAll(mine, []byte(uid), []byte(strings.Repeat("0", len(uid))))
 		if bytes.Equal(mine, other) {
 			t.Fatal("the namespace does not hold its UID")
 		}
-		events.put(t, system, other)
+		events.putByHand(t, system, string(other))
 		result := p.keys(t, "--can-remove", "aescbc:key1", "--endpoints", there)
 		result.wantCode(t, 1)
 		result.wantError(t, "this etcd is not the one of this apiserver", "same control plane")
@@ -102,20 +102,4 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 func startEtcd(t *testing.T) *plane {
 	t.Helper()
 	return startPlane(t, "", "--etcd-only", "--no-etcd-tls")
-}
-
-func (p *plane) get(t *testing.T, key string) []byte {
-	t.Helper()
-	response, err := p.etcd.Get(t.Context(), key)
-	if err != nil || len(response.Kvs) != 1 {
-		t.Fatalf("getting %s: %d values, %v", key, len(response.Kvs), err)
-	}
-	return response.Kvs[0].Value
-}
-
-func (p *plane) put(t *testing.T, key string, value []byte) {
-	t.Helper()
-	if _, err := p.etcd.Put(t.Context(), key, string(value)); err != nil {
-		t.Fatal(err)
-	}
 }

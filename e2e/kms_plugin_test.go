@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,17 +17,19 @@ import (
 // plugin is the playground's KMS plugin. Its keys outlive a stop.
 type plugin struct {
 	dir, socket, url string
+	args             []string
 	cmd              *exec.Cmd
 }
 
-func startPlugin(t *testing.T) *plugin {
+// startPlugin serves one until the test ends. It comes before the plane, which is not ready without it.
+func startPlugin(t *testing.T, args ...string) *plugin {
 	t.Helper()
 	// Not t.TempDir: the path of a unix socket is limited to about 100 bytes.
 	dir, err := os.MkdirTemp("", "kms")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &plugin{dir: dir, socket: filepath.Join(dir, "vault.sock")}
+	k := &plugin{dir: dir, socket: filepath.Join(dir, "vault.sock"), args: args}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	t.Cleanup(k.stop)
 	k.start(t)
@@ -37,7 +40,7 @@ func (k *plugin) start(t *testing.T) {
 	t.Helper()
 	ready := filepath.Join(k.dir, "url")
 	os.Remove(ready)
-	k.cmd = exec.Command(playgroundBinary(t), "kms", "--dir", k.dir, "--socket", k.socket, "--ready-file", ready)
+	k.cmd = exec.Command(playgroundBinary(t), append([]string{"kms", "--dir", k.dir, "--socket", k.socket, "--ready-file", ready}, k.args...)...)
 	if err := k.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -69,13 +72,21 @@ func (k *plugin) steer(t *testing.T, control string) {
 // encryption is an EncryptionConfiguration that has secrets under the plugin's key. The number makes it another file, which an
 // apiserver loads, and then it asks the plugin at once.
 func (k *plugin) encryption(number int) string {
-	return fmt.Sprintf(`# %d
-apiVersion: apiserver.config.k8s.io/v1
-kind: EncryptionConfiguration
-resources:
-- resources: [secrets]
-  providers:
-  - kms: {apiVersion: v2, name: vault, endpoint: "unix://%s", timeout: 1s}
-  - identity: {}
-`, number, k.socket)
+	config := encryptionOf([]string{"secrets"}, "kms-v2:vault="+k.socket, "identity")
+	return fmt.Sprintf("# %d\n%s", number, strings.ReplaceAll(config, "timeout: 3s", "timeout: 1s"))
+}
+
+// decrypted is how many data keys the plugin has decrypted.
+func (k *plugin) decrypted(t *testing.T) int64 {
+	t.Helper()
+	var counts struct{ Decrypt int64 }
+	answer, err := http.Get(k.url + "/counts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&counts); err != nil {
+		t.Fatal(err)
+	}
+	return counts.Decrypt
 }

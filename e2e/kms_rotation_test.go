@@ -84,6 +84,7 @@ func TestKMSRotation(t *testing.T) {
 
 	t.Run("the apiserver is waited for", func(t *testing.T) {
 		before, _ := p.stored(t)
+		p.rotate(t, vault.encryption(3)) // it asks its plugin then, and for 20 s no more
 		vault.steer(t, "/rotate?id=kek-3")
 		p.canRemove(t, "kms:vault:kek-3", "no", []string{"writes secrets"})
 		run := p.start(t, migrate...)

@@ -115,11 +115,3 @@ func (n *controlPlaneNode) apart(cmd *exec.Cmd) error {
 	}
 	return cmd.Start()
 }
-
-// wantNamespaces skips a test where they may not be made.
-func wantNamespaces(t *testing.T) {
-	t.Helper()
-	if out, err := exec.Command("unshare", "--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt").CombinedOutput(); err != nil {
-		t.Skipf("no namespaces can be made: %v: %s", err, out)
-	}
-}

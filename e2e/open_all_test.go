@@ -175,8 +175,8 @@ func (c *cipherPlane) wantCallsAnnounced(t *testing.T) {
 // said before the plugin was asked.
 func (c *cipherPlane) wantSaidBefore(t *testing.T, said string) {
 	t.Helper()
-	c.v1.tell(t, "/delay?of=1m")
-	defer c.v1.tell(t, "/delay?of=0s")
+	c.v1.steer(t, "/delay?of=1m")
+	defer c.v1.steer(t, "/delay?of=0s")
 	cmd := c.command(t, "audit", "--encryption-provider-config", c.config)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -200,8 +200,8 @@ func (c *cipherPlane) wantSaidBefore(t *testing.T, said string) {
 // wantSilentPlugin: what a plugin does not open is not open, and nothing else suffers.
 func (c *cipherPlane) wantSilentPlugin(t *testing.T, said string) {
 	t.Helper()
-	c.v2.tell(t, "/fail?for=1m")
-	defer c.v2.tell(t, "/fail?for=0s")
+	c.v2.steer(t, "/fail?for=1m")
+	defer c.v2.steer(t, "/fail?for=0s")
 	down := c.svmctl(t, "audit", "--encryption-provider-config", c.config, "--expect", "configmaps=encrypted", "-o", "json")
 	down.wantCode(t, 4)
 	down.wantError(t, "vault", c.v2.socket, "does not answer", "control-plane node")

@@ -4,13 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,73 +21,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// keyService is a KMS plugin.
-type keyService struct{ socket, url string }
-
-// startKeyService serves a plugin until the test ends. It comes before the plane, which is not ready without it.
-func startKeyService(t *testing.T, version string) *keyService {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "kms")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &keyService{socket: filepath.Join(dir, version+".sock")}
-	ready := filepath.Join(dir, "url")
-	cmd := exec.Command(playgroundBinary(t), "kms", "--version", version, "--socket", s.socket, "--ready-file", ready, "--key-file", filepath.Join(dir, "keys"))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		os.RemoveAll(dir)
-	})
-	await(t, 30*time.Second, "the KMS plugin to listen", func(context.Context) (bool, string) {
-		url, err := os.ReadFile(ready)
-		s.url = strings.TrimSpace(string(url))
-		return s.url != "", fmt.Sprint(err)
-	})
-	return s
-}
-
-// decrypted is how many data keys the plugin has decrypted.
-func (s *keyService) decrypted(t *testing.T) int64 {
-	t.Helper()
-	var counts struct{ Decrypt int64 }
-	answer, err := http.Get(s.url + "/counts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&counts); err != nil {
-		t.Fatal(err)
-	}
-	return counts.Decrypt
-}
-
-// tell steers the plugin.
-func (s *keyService) tell(t *testing.T, what string) {
-	t.Helper()
-	answer, err := http.Post(s.url+what, "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", what, body)
-	}
-}
-
 // cipherPlane has every provider in use at once, under two storage roots.
 type cipherPlane struct {
 	*plane
-	v1, v2 *keyService
+	v1, v2 *plugin
 	roots  map[string]*rest.Config // of the apiserver of each
 }
 
 func startCipherPlane(t *testing.T) *cipherPlane {
 	t.Helper()
-	c := &cipherPlane{v1: startKeyService(t, "v1"), v2: startKeyService(t, "v2")}
+	c := &cipherPlane{v1: startPlugin(t, "--version", "v1"), v2: startPlugin(t)}
 	c.plane = startPlane(t, c.rules(), "--without-controller-manager", "--apiserver-arg=--feature-gates=KMSv1=true")
 	c.roots = map[string]*rest.Config{"/registry": c.rest, "/kubernetes.io": c.furtherRoot(t, "/kubernetes.io")}
 	c.fill(t, "/registry", "v1", 8)
@@ -148,18 +88,14 @@ func (p *plane) furtherRoot(t *testing.T, root string) *rest.Config {
 			command = strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	address := freePort(t)
+	_, port, _ := net.SplitHostPort(address)
 	log, err := os.Create(filepath.Join(p.dir, "logs", "further-root.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(command[0], append(command[1:], "--etcd-prefix="+root, "--secure-port="+strconv.Itoa(port), "--endpoint-reconciler-type=none")...)
+	cmd := exec.Command(command[0], append(command[1:], "--etcd-prefix="+root, "--secure-port="+port, "--endpoint-reconciler-type=none")...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -169,7 +105,7 @@ func (p *plane) furtherRoot(t *testing.T, root string) *rest.Config {
 		cmd.Wait()
 	})
 	config := rest.CopyConfig(p.rest)
-	config.Host = fmt.Sprintf("https://127.0.0.1:%d", port)
+	config.Host = "https://" + address
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

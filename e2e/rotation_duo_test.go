@@ -1,13 +1,8 @@
 package e2e
 
 import (
-	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -22,21 +17,8 @@ type duo struct {
 
 func startDuo(t *testing.T, encryption, next string) *duo {
 	t.Helper()
-	cmd := exec.Command("/bin/true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET}
-	if err := cmd.Run(); errors.Is(err, fs.ErrPermission) {
-		t.Skip("only root may make the namespaces that several apiservers need")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	d := &duo{trio: &trio{file: filepath.Join(t.TempDir(), "second.yaml")}, next: filepath.Join(t.TempDir(), "next.yaml")}
-	d.write(t, d.file, encryption)
+	d := &duo{trio: startSeveral(t, 2, encryption), next: filepath.Join(t.TempDir(), "next.yaml")}
 	d.write(t, d.next, next)
-	d.plane = startPlane(t, encryption, "--apiservers", "2", "--encryption-provider-config-of", second+"="+d.file, "--without-controller-manager")
-	d.urls = strings.Split(d.variable("PLAYGROUND_APISERVERS"), ",")
-	for _, url := range d.urls {
-		d.addresses = append(d.addresses, strings.TrimPrefix(url, "https://"))
-	}
 	return d
 }
 

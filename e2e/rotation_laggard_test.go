@@ -48,11 +48,12 @@ func TestRotationWithALaggard(t *testing.T) {
 	d.rotate(t, newer)
 	t.Run("one has not reloaded", func(t *testing.T) {
 		refused(t, []string{d.addresses[1], d.lease(t, second), second, "should be"}, []string{d.addresses[0]})
+		d.canRemove(t, "identity", "no", []string{"not every apiserver uses this very file", d.addresses[1]}, append(d.all(), "--settle", "0")...)
 	})
 	t.Run("forced, with writes through the laggard", func(t *testing.T) { d.lateWrites(t, migrate("secrets", "--force", "--settle", "8s", "-o", "json")) })
 
-	reloaded := time.Now()
 	d.reloadSecond(t, newer)
+	reloaded := time.Now()
 	t.Run("needed until the last object", func(t *testing.T) {
 		can := func(want string, objects map[string]int64, args ...string) {
 			t.Helper()
@@ -69,8 +70,8 @@ func TestRotationWithALaggard(t *testing.T) {
 		all := int64(len(d.everything(t, "/registry/configmaps/")))
 		// What a request encrypted just before the reload may not have arrived yet, and so the answer is late.
 		can("no", map[string]int64{"secrets": 1, "configmaps": all}, "--settle", "4s")
-		if took := time.Since(reloaded); took < 4*time.Second {
-			t.Errorf("etcd was read %s after the reload at the latest, want 4 s", took)
+		if took := time.Since(reloaded); took < 2*time.Second { // of which a second or so was over when the reload was seen
+			t.Errorf("the answer took %s after the reload, and should have waited", took)
 		}
 
 		result := d.svmctl(t, migrate("secrets", "--settle", "0", "-o", "json")...)

@@ -151,6 +151,8 @@ func resolve(ctx context.Context, cfg *rest.Config, args []string, in intent, un
 			}
 			e.Value, e.From, known = in.to, verify.FromFlag, true
 		}
+		e.Resource = name
+		e = e.Meant(configured)
 		if c, ok := configured.For(name); ok && e.Value == (verify.Value{}) && !c.Configured.Uncovered {
 			if c.Value.Provider == "identity" {
 				return nil, nil, usageError(fmt.Errorf("%s would be written in plaintext, as the EncryptionConfiguration has it", name),

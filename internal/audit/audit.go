@@ -245,7 +245,7 @@ func (r *Report) groups(entries []etcdscan.Entry) {
 	for _, e := range entries {
 		worst := worst(r.expectations.EntryFaults(e))
 		k := e.Group
-		k.Fault, k.Obstacle, k.Already, k.Twin, k.Unserved, k.Beside = "", "", false, 0, false, ""
+		k.Fault, k.Obstacle, k.Already, k.Twin, k.Twins, k.Unserved, k.Beside = "", "", false, 0, 0, false, ""
 		if i, ok := at[k]; ok {
 			r.Groups[i].Objects += e.Objects
 			r.Groups[i].Bytes += e.Bytes

@@ -32,7 +32,8 @@ type Opening struct {
 	Undecodable   error         // why Payload has no header; a fixed text
 	AtRest        atrest.Encryption
 	Twin          int  // which of several keys of that name opened it, from 0
-	Authenticated bool // the cipher vouches for the payload, and for the etcd key it lies under
+	Twins         int  // how many keys of the configuration bear that name
+	Authenticated bool // the cipher vouches for the payload
 	Obstacle      Obstacle
 	Already       bool // the obstacle is none that a candidate brings: it is there now
 }

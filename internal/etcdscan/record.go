@@ -36,6 +36,7 @@ type Record struct {
 	AtRest        atrest.Encryption
 	Ends          []int // where the key name may end as well, when its end is ambiguous
 	Twin          int   // which of several keys of that name opened it, from 0
+	Twins         int   // how many keys bear that name, where a configuration tells
 	Stored        stored.Type
 	Opened        Opened
 	Authenticated bool // the cipher vouches for the value
@@ -110,6 +111,7 @@ func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, ope
 
 // decrypt takes over what came of opening the value.
 func (c *classified) decrypt(o Opening) {
+	c.Twins = o.Twins
 	if !o.Tried {
 		return
 	}

@@ -24,6 +24,7 @@ type Group struct {
 	Opened                Opened
 	Authenticated         bool // the cipher itself vouches for the value
 	Twin                  int  // which of several keys of that name opened it, from 0
+	Twins                 int  // how many keys bear that name, where a configuration tells
 	Fault                 Fault
 	Obstacle              Obstacle // of CannotOpen
 	Already               bool     // the obstacle is none that a candidate brings: it is there now
@@ -91,7 +92,7 @@ func (t *Tally) Add(r *Record) *Entry {
 func groupOf(r *Record) Group {
 	return Group{
 		Root: r.Object.Root, Group: r.Object.Group, Resource: r.Object.Resource,
-		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Authenticated: r.Authenticated, Twin: r.Twin, Fault: r.Fault, Obstacle: r.Obstacle, Already: r.Already,
+		AtRest: r.AtRest, Stored: r.Stored, Opened: r.Opened, Authenticated: r.Authenticated, Twin: r.Twin, Twins: r.Twins, Fault: r.Fault, Obstacle: r.Obstacle, Already: r.Already,
 		Unserved: r.Object.Internal(), Beside: r.Object.Beside, Note: r.Note,
 	}
 }
@@ -193,6 +194,7 @@ func compareEntries(a, b Entry) int {
 		strings.Compare(string(a.Fault), string(b.Fault)),
 		strings.Compare(string(a.Obstacle), string(b.Obstacle)),
 		cmp.Compare(a.Twin, b.Twin),
+		cmp.Compare(a.Twins, b.Twins),
 		boolCompare(a.Already, b.Already),
 		boolCompare(a.AtRest.KeyInferred, b.AtRest.KeyInferred),
 		boolCompare(a.Ambiguous, b.Ambiguous),

@@ -83,7 +83,7 @@ func (m *migration) question() apiservers.Question {
 		if e.Value != (verify.Value{}) {
 			q.Matter |= apiservers.Encryption
 		}
-		if e.From == verify.FromConfig && e.Configured.Asked && m.Encryption != nil {
+		if e.Configured.Writes && m.Encryption != nil {
 			q.EncryptionConfig = m.Encryption.Hash
 		}
 		if e.Value.Provider == string(atrest.KMS) && e.Value.KeyID != "" {

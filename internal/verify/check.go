@@ -122,7 +122,7 @@ func (es Expectations) kmsDoubts(entries []etcdscan.Entry) []Reason {
 	judged := func(e etcdscan.Entry) (want Expectation, ok bool) {
 		want, ok = es.For(Resource{Group: e.Group.Group, Name: e.Resource})
 		v := want.Value
-		return want, ok && e.Resource != "" && v.Provider == string(atrest.KMS) && v.KeyID == "" && v.Matches(e.AtRest)
+		return want, ok && !want.Configured.superseded(e.AtRest) && e.Resource != "" && v.Provider == string(atrest.KMS) && v.KeyID == "" && v.Matches(e.AtRest)
 	}
 	for _, e := range entries {
 		if expectation, ok := judged(e); ok && e.AtRest.Version != atrest.V1 {

@@ -10,13 +10,15 @@ import (
 // Configured is what an EncryptionConfiguration says of an expected value. The zero value: nobody was asked, or it says no more
 // than the value.
 type Configured struct {
-	// Asked: the value is the key that the EncryptionConfiguration writes with.
+	// Asked: the EncryptionConfiguration was asked for the value, and nobody else.
 	Asked bool
+	// Writes: the value is the key that the file writes the resource with, whoever named it. Of several keys of that name Twin is the
+	// one, and Version is that of its transformer.
+	Writes  bool
+	Twin    int
+	Version string
 	// Uncovered: no rule covers the resource, which is therefore written in plaintext.
 	Uncovered bool
-	// Twins: several keys of the file bear the provider and name of the value, and Twin tells which of them is meant.
-	Twins bool
-	Twin  int
 	// Candidate: the EncryptionConfiguration is not in force. What it could not read is wrong with it, and what it would write
 	// otherwise is not wrong.
 	Candidate bool
@@ -27,18 +29,34 @@ type Configured struct {
 }
 
 // WithConfigured adds what an EncryptionConfiguration expects. A value that somebody named stays, and so does one that is named
-// for a whole group or everything: it outweighs all that the file says of it.
+// for a whole group or everything: it outweighs all that the file says of it but which of several keys of that name is meant.
 func (es Expectations) WithConfigured(configured Expectations) Expectations {
 	all := slices.Clone(es)
+	for i := range all {
+		all[i] = all[i].Meant(configured)
+	}
 	for _, c := range configured {
-		named := slices.ContainsFunc(es, func(e Expectation) bool { return e.Value != (Value{}) && e.Resource.Covers(c.Resource) })
-		if named {
+		named, ok := es.For(c.Resource)
+		if ok && named.Value != (Value{}) {
+			if meant := named.Meant(configured); meant.Configured.Writes {
+				e := all.add(c.Resource)
+				e.Value, e.From, e.Configured = meant.Value, meant.From, meant.Configured
+			}
 			continue
 		}
 		e := all.add(c.Resource)
 		e.Value, e.From, e.Configured = c.Value, c.From, c.Configured
 	}
 	return all
+}
+
+// Meant tells of a value that somebody named whether it is the key that the EncryptionConfiguration writes with.
+func (e Expectation) Meant(configured Expectations) Expectation {
+	c, ok := configured.For(e.Resource)
+	if ok && e.Value.Key != "" && e.Value.Provider == c.Value.Provider && e.Value.Key == c.Value.Key && (e.Value.KeyID == "" || e.Value.KeyID == c.Value.KeyID) {
+		e.Configured = Configured{Writes: true, Twin: c.Configured.Twin, Version: c.Configured.Version}
+	}
+	return e
 }
 
 // governs tells whether the EncryptionConfiguration is that of the apiserver whose objects lie under a root.
@@ -113,18 +131,26 @@ func (es Expectations) unheard() []Reason {
 	return reasons
 }
 
+// superseded tells whether a value is of a KMS version that the file writes no more.
+func (c Configured) superseded(found atrest.Encryption) bool {
+	return c.Writes && c.Version == atrest.V2 && found.Provider == atrest.KMS && found.Version == atrest.V1
+}
+
 // judgeTwin tells whether a value under the expected name is under the key that is meant, where several bear the name.
 func (c Configured) judgeTwin(f Fault, g etcdscan.Group) (Fault, bool) {
+	opened := g.Opened == etcdscan.Verified
 	switch {
-	case !c.Twins || g.AtRest.Provider == atrest.Identity:
+	case c.superseded(g.AtRest):
+		f.Code, f.Severity, f.Message = StaleKey, Error, "encrypted by KMS v1, and the file writes with KMS v2"
+	case g.Twins < 2 || g.AtRest.Provider == atrest.Identity, opened && c.Writes && g.Twin == c.Twin:
 		return f, true
-	case g.Opened == etcdscan.Verified && g.Twin == c.Twin:
-		return f, true
-	case g.Opened == etcdscan.Verified:
+	case opened && c.Writes:
 		f.Code, f.Severity, f.Message = StaleKey, Error, "encrypted under another key of that name than the one that writes"
-		return f, false
+	case opened:
+		f.Code, f.Severity, f.Message = AmbiguousKey, Warning, "several keys of the file bear this name, none of them is the one that writes, and which is meant nobody said"
+	default:
+		f.Code, f.Severity, f.Message = AmbiguousKey, Warning, "several keys of the file bear this name, and the value was not opened"
 	}
-	f.Code, f.Severity, f.Message = AmbiguousKey, Warning, "several keys of the file bear this name, and the value was not opened"
 	return f, false
 }
 

@@ -14,10 +14,11 @@ import (
 )
 
 var (
-	key1  = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key1"}
-	key2  = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key2"}
-	again = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key2", Twin: 1}
-	vault = encryption.Key{Provider: atrest.KMS, Version: "v2", Name: "vault"}
+	key1    = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key1"}
+	key2    = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key2"}
+	vaultV1 = encryption.Key{Provider: atrest.KMS, Version: "v1", Name: "vault"}
+	again   = encryption.Key{Provider: atrest.AESCBC, Version: "v1", Name: "key2", Twin: 1}
+	vault   = encryption.Key{Provider: atrest.KMS, Version: "v2", Name: "vault"}
 )
 
 // rule is one entry of a file; keys are those of the file as they are numbered below.
@@ -38,6 +39,7 @@ type seen struct {
 	fault    etcdscan.Fault
 	obstacle etcdscan.Obstacle
 	closed   bool
+	twins    int // how many keys of the file bear the name
 }
 
 func (s seen) entry(t *testing.T) etcdscan.Entry {
@@ -46,7 +48,7 @@ func (s seen) entry(t *testing.T) etcdscan.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := etcdscan.Entry{Objects: 1, Group: etcdscan.Group{Root: "/registry", Group: r.Group, Resource: r.Name, AtRest: s.key.AtRest(), Twin: s.key.Twin,
+	e := etcdscan.Entry{Objects: 1, Group: etcdscan.Group{Root: "/registry", Group: r.Group, Resource: r.Name, AtRest: s.key.AtRest(), Twin: s.key.Twin, Twins: s.twins,
 		Fault: s.fault, Obstacle: s.obstacle, Opened: etcdscan.Verified, Authenticated: true, Stored: stored.Type{APIVersion: "v1", Kind: "Thing"}}}
 	e.AtRest.KeyID = s.keyID
 	if s.closed {
@@ -133,9 +135,29 @@ func TestConfigured(t *testing.T) {
 		},
 		{name: "the apiserver's own root", config: rotating, roots: []string{"/registry"}, seen: []seen{{resource: "secrets", key: key1}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"}},
 		{name: "closed", config: rotating, seen: []seen{{resource: "secrets", key: key2, closed: true}}, verdict: verify.Complete, reasons: []string{"NotOpened info "}},
-		{name: "the second of two keys of one name writes", config: twins, seen: []seen{{resource: "secrets", key: again}}, verdict: verify.Complete},
-		{name: "and the first is stale", config: twins, seen: []seen{{resource: "secrets", key: key2}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"}},
-		{name: "which nobody can tell unopened", config: twins, seen: []seen{{resource: "secrets", key: key2, closed: true}}, verdict: verify.Indeterminate, reasons: []string{"AmbiguousKey warning secrets", "NotOpened info "}},
+		{name: "the second of two keys of one name writes", config: twins, seen: []seen{{resource: "secrets", key: again, twins: 2}}, verdict: verify.Complete},
+		{
+			name: "also where a person names it", config: twins, expect: []string{"secrets=aescbc:key2"}, seen: []seen{{resource: "secrets", key: again, twins: 2}, {resource: "secrets", key: key2, twins: 2}},
+			verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"},
+		},
+		{
+			name: "or for everything", config: twins, expect: []string{"*=aescbc:key2"}, seen: []seen{{resource: "secrets", key: key2, twins: 2}},
+			verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"},
+		},
+		{
+			name: "where the file has another write", config: twins, expect: []string{"configmaps=aescbc:key2"}, seen: []seen{{resource: "secrets", key: again, twins: 2}, {resource: "configmaps", key: key2, twins: 2}},
+			verdict: verify.Indeterminate, reasons: []string{"AmbiguousKey warning configmaps"},
+		},
+		{
+			name: "KMS v1 where the file writes with v2", config: kms, current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}},
+			seen: []seen{{resource: "secrets", key: vaultV1}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"},
+		},
+		{
+			name: "also where the plugin is silent", config: kms, current: map[string]expect.CurrentKey{"vault": {Unknown: "the KMS plugin does not answer"}},
+			seen: []seen{{resource: "secrets", key: vaultV1}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"},
+		},
+		{name: "and the first is stale", config: twins, seen: []seen{{resource: "secrets", key: key2, twins: 2}}, verdict: verify.Incomplete, reasons: []string{"StaleKey error secrets"}},
+		{name: "which nobody can tell unopened", config: twins, seen: []seen{{resource: "secrets", key: key2, closed: true, twins: 2}}, verdict: verify.Indeterminate, reasons: []string{"AmbiguousKey warning secrets", "NotOpened info "}},
 		{name: "identity first", config: undone, seen: []seen{{resource: "secrets", key: key2}}, verdict: verify.Incomplete, reasons: []string{"EncryptedUnexpectedly error secrets"}},
 		{
 			name: "a person outweighs the file", config: rotating, expect: []string{"secrets=aescbc:key1"}, seen: []seen{{resource: "secrets", key: key1}},

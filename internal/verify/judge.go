@@ -84,8 +84,10 @@ func (e Expectation) judge(g etcdscan.Group) []Fault {
 	var faults []Fault
 	if e.Value != (Value{}) && readable(g) {
 		f, ok := e.Value.judge(g.AtRest)
-		if ok {
-			f, ok = e.Configured.judgeTwin(f, g)
+		if named := e.Value.Key != ""; named && (ok || f.Code == UnknownKeyID) {
+			if twin, is := e.Configured.judgeTwin(f, g); !is {
+				f, ok = twin, false
+			}
 		}
 		if !ok {
 			faults = append(faults, f)

@@ -27,7 +27,7 @@ func (closed) Calls(context.Context, etcdscan.Reading) (map[string]int64, error)
 
 func (c closed) Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
 	if v.Encryption.Provider != atrest.Identity {
-		return etcdscan.Opening{AtRest: v.Encryption}
+		return etcdscan.Opening{AtRest: v.Encryption, Twins: c.twins(v.Encryption)}
 	}
 	return c.Keyring.Open(ctx, o, k, value, v)
 }
@@ -70,17 +70,18 @@ func (r *Keyring) Calls(ctx context.Context, reading etcdscan.Reading) (map[stri
 	if len(r.plugins) == 0 {
 		return nil, nil
 	}
-	c := &callCounter{Keyring: r, seen: make(map[string]map[digest]struct{})}
+	c := &callCounter{Keyring: r, seen: make(map[*plugin]map[digest]struct{})}
 	reading.Opener, reading.Announce = c, nil
 	if _, err := etcdscan.Scan(ctx, reading, c); err != nil {
 		return nil, err
 	}
 	calls := make(map[string]int64)
-	for name, seen := range c.seen {
-		calls[name] = int64(len(seen))
-		if limit := r.plugins[name].limit; limit > 0 {
-			calls[name] = min(calls[name], limit)
+	for p, seen := range c.seen {
+		n := int64(len(seen))
+		if p.limit > 0 {
+			n = min(n, p.limit)
 		}
+		calls[p.key.Name] += n
 	}
 	return calls, nil
 }
@@ -92,7 +93,7 @@ const maxCounted = 1 << 19
 type callCounter struct {
 	*Keyring
 	mu   sync.Mutex
-	seen map[string]map[digest]struct{} // by the name of the provider
+	seen map[*plugin]map[digest]struct{}
 }
 
 func (c *callCounter) Begin() { clear(c.seen) }
@@ -101,8 +102,8 @@ func (c *callCounter) Take(*etcdscan.Record, *etcdscan.Entry) error { return nil
 
 // Open opens nothing.
 func (c *callCounter) Open(_ context.Context, _ key.Object, _ string, _ []byte, v atrest.Value) etcdscan.Opening {
-	p := c.plugins[v.Encryption.Key]
-	if v.Encryption.Provider != atrest.KMS || p == nil || p.key.Version != v.Encryption.Version {
+	p := c.plugins[encryption.Key{Provider: v.Encryption.Provider, Version: v.Encryption.Version, Name: v.Encryption.Key}.AtRest()]
+	if p == nil {
 		return etcdscan.Opening{}
 	}
 	id, ok := digestOf(v)
@@ -111,11 +112,11 @@ func (c *callCounter) Open(_ context.Context, _ key.Object, _ string, _ []byte, 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.seen[p.key.Name] == nil {
-		c.seen[p.key.Name] = make(map[digest]struct{})
+	if c.seen[p] == nil {
+		c.seen[p] = make(map[digest]struct{})
 	}
-	if len(c.seen[p.key.Name]) < maxCounted {
-		c.seen[p.key.Name][id] = struct{}{}
+	if len(c.seen[p]) < maxCounted {
+		c.seen[p][id] = struct{}{}
 	}
 	return etcdscan.Opening{}
 }

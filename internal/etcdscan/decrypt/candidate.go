@@ -2,7 +2,9 @@ package decrypt
 
 import (
 	"context"
+	"slices"
 
+	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
@@ -34,7 +36,7 @@ func (c *Candidate) Calls(ctx context.Context, r etcdscan.Reading) (map[string]i
 		return nil, err
 	}
 	for name, n := range more {
-		if c.plugins[name] == nil {
+		if !slices.ContainsFunc(c.Plugins(), func(k encryption.Key) bool { return k.Name == name }) {
 			if calls == nil {
 				calls = make(map[string]int64)
 			}

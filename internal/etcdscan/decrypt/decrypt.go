@@ -18,8 +18,8 @@ import (
 type Keyring struct {
 	config  *encryption.Configuration
 	names   atrest.Names
-	locks   []*lock // as config.Keys; nil for identity
-	plugins map[string]*plugin
+	locks   []*lock                       // as config.Keys; nil for identity
+	plugins map[atrest.Encryption]*plugin // as encryption.Key.AtRest
 	close   context.CancelFunc
 }
 
@@ -33,7 +33,7 @@ type lock struct {
 
 // cipher opens what follows the key name in a value.
 type cipher interface {
-	// open decrypts body for an etcd key. vouched tells that the cipher authenticated the plaintext and the etcd key.
+	// open decrypts body for an etcd key. vouched tells that the cipher authenticated the plaintext.
 	open(ctx context.Context, body []byte, etcdKey string) (payload []byte, vouched bool, err error)
 	// peek decrypts without authenticating anything, for telling why open failed. nil: it cannot.
 	peek(ctx context.Context, body []byte) []byte
@@ -60,6 +60,23 @@ func (r *Keyring) Parse(value []byte) atrest.Value { return r.names.Parse(value)
 // Open implements etcdscan.Opener. The keys of the resource come first, as an apiserver tries no others; the rest of the file
 // tells what the value is all the same.
 func (r *Keyring) Open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
+	opening := r.open(ctx, o, k, value, v)
+	opening.Twins = r.twins(opening.AtRest)
+	return opening
+}
+
+// twins counts the keys that bear a name.
+func (r *Keyring) twins(e atrest.Encryption) int {
+	n := 0
+	for _, k := range r.config.Keys {
+		if k.Claims(e) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Keyring) open(ctx context.Context, o key.Object, k string, value []byte, v atrest.Value) etcdscan.Opening {
 	own, covered := r.keysOf(o)
 	if v.Encryption.Provider == atrest.Identity {
 		if covered && !slices.Contains(own, r.identity()) {
@@ -135,8 +152,8 @@ func (r *Keyring) keysOf(o key.Object) (keys []int, covered bool) {
 
 func (r *Keyring) identity() int { return slices.Index(r.config.Keys, encryption.Identity) }
 
-// claimed are the keys whose transformer prefix a value begins with: the resource's own before others, and of these the longer
-// name before one that it begins with, as the shorter one fits by chance.
+// claimed are the keys whose transformer prefix a value begins with: a longer name before one that it begins with, as the
+// shorter one fits by chance, and of one name the resource's own before others.
 func (r *Keyring) claimed(value []byte, own []int) []*lock {
 	var locks []*lock
 	for _, l := range r.locks {

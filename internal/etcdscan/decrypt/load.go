@@ -62,12 +62,9 @@ func Load(path string) (*Keyring, error) {
 		}
 		return nil, &FileError{Path: path, Err: err}
 	}
-	hash, err := judge(path, parsed)
-	switch {
-	case err != nil:
+	hash := fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+	if err := judge(path, hash, parsed); err != nil {
 		return nil, &FileError{Path: path, Err: err}
-	case hash != fmt.Sprintf("sha256:%x", sha256.Sum256(data)):
-		return nil, &FileError{Path: path, Err: errors.New("it was changed while it was read, or is no file that can be read twice")}
 	}
 	return assemble(path, hash, parsed)
 }
@@ -171,14 +168,16 @@ func decodeError(err error) error {
 	return errors.New("it cannot be understood: it is neither YAML nor JSON, or a field has a value of another type")
 }
 
+var errChanged = errors.New("it was changed while it was read, or is no file that can be read twice")
+
 // judge has the apiserver's own loader read the file. With a context that has ended it asks no KMS plugin.
-func judge(path string, parsed *apiserver.EncryptionConfiguration) (hash string, err error) {
+func judge(path, hash string, parsed *apiserver.EncryptionConfiguration) error {
 	for _, r := range parsed.Resources {
 		for _, p := range r.Providers {
 			if p.KMS != nil && p.KMS.APIVersion == atrest.V1 {
 				// It is off by default, and an apiserver may have it on.
 				if err := utilfeature.DefaultMutableFeatureGate.Set("KMSv1=true"); err != nil {
-					return "", errors.New("the apiserver's library does not know KMS v1 any more")
+					return errors.New("the apiserver's library does not know KMS v1 any more")
 				}
 			}
 		}
@@ -186,25 +185,38 @@ func judge(path string, parsed *apiserver.EncryptionConfiguration) (hash string,
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	loaded, err := encryptionconfig.LoadEncryptionConfig(ended, path, false, "svmctl")
-	if err != nil {
-		return "", errors.New(withoutSecrets(err.Error(), parsed))
+	switch {
+	case err == nil && loaded.EncryptionFileContentHash != hash:
+		return errChanged
+	case err == nil:
+		return nil
 	}
-	return loaded.EncryptionFileContentHash, nil
+	// The text speaks of what the loader has read, which may be another file by now.
+	if again, hashErr := encryptionconfig.GetEncryptionConfigHash(path); hashErr != nil || again != hash {
+		return errChanged
+	}
+	return errors.New(withoutSecrets(err.Error(), parsed))
 }
 
 // withoutSecrets keeps a text of the loader that holds none of the secrets, as when one rule masks another.
 func withoutSecrets(text string, parsed *apiserver.EncryptionConfiguration) string {
+	text, building := strings.CutPrefix(text, "error while building transformers: ")
+	if !building { // the decoder and the validation quote what stands at the place
+		return refused
+	}
 	for _, r := range parsed.Resources {
 		for _, p := range r.Providers {
 			for _, k := range keysOf(p) {
 				if strings.Contains(text, k.Secret) {
-					return "the apiserver would refuse it"
+					return refused
 				}
 			}
 		}
 	}
-	return strings.TrimPrefix(text, "error while building transformers: ")
+	return text
 }
+
+const refused = "the apiserver's loader refuses it"
 
 func keysOf(p apiserver.ProviderConfiguration) []apiserver.Key {
 	switch {
@@ -235,7 +247,7 @@ func providerOf(p apiserver.ProviderConfiguration) atrest.Provider {
 // assemble makes the Keyring of what was read.
 func assemble(path, hash string, parsed *apiserver.EncryptionConfiguration) (*Keyring, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Keyring{config: &encryption.Configuration{Path: path, Hash: hash}, plugins: make(map[string]*plugin), close: cancel}
+	r := &Keyring{config: &encryption.Configuration{Path: path, Hash: hash}, plugins: make(map[atrest.Encryption]*plugin), close: cancel}
 	a := assembly{Keyring: r, secrets: make(map[string]int)}
 	for _, entry := range parsed.Resources {
 		var rule encryption.Rule
@@ -308,14 +320,14 @@ func (a *assembly) plugin(ctx context.Context, k encryption.Key, p *apiserver.KM
 		if err != nil {
 			return 0, fmt.Errorf("KMS provider %q: %w", k.Name, err)
 		}
-		a.plugins[k.Name] = opens.plugin
+		a.plugins[k.AtRest()] = opens.plugin
 		return a.add(k, opens), nil
 	}
 	opens, err := newKMSv1(ctx, k, p.Timeout.Duration)
 	if err != nil {
 		return 0, fmt.Errorf("KMS provider %q: %w", k.Name, err)
 	}
-	a.plugins[k.Name] = opens.plugin
+	a.plugins[k.AtRest()] = opens.plugin
 	return a.add(k, opens), nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/svmctl/svmctl/internal/encryption"
@@ -90,6 +92,37 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 }
 
 // TestConfiguration is what the file says.
+// TestFileThatChanges reads another file the second time, in which key material stands where the decoder quotes it.
+func TestFileThatChanges(t *testing.T) {
+	const canary = "Y2FuYXJ5LWtleS1tYXRlcmlhbA"
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(file(t, entry("secrets", "aescbc:key1=one")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := strings.Replace(string(good), "secret:", canary+":", 1)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for _, text := range []string{string(good), bad, bad} {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for a reader
+			if err != nil {
+				return
+			}
+			_, _ = f.WriteString(text)
+			f.Close()
+		}
+	})
+	defer writer.Wait()
+	defer os.OpenFile(path, os.O_RDWR, 0) // a reader, should one be missing
+	_, err = decrypt.Load(path)
+	if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "changed while it was read") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestConfiguration(t *testing.T) {
 	path := file(t, entry("secrets, configmaps", "aescbc:key2=two", "aescbc:key1=one", "identity"), entry("'*.apps'", "secretbox:key1=one", "aescbc:key1=other"),
 		entry("secrets", "aesgcm:late=one"))

@@ -51,6 +51,9 @@ type cbc struct {
 }
 
 func (c *cbc) open(ctx context.Context, body []byte, etcdKey string) ([]byte, bool, error) {
+	if len(body) < 2*aes.BlockSize {
+		return nil, false, errors.New("there is no block after the initialization vector") // over which the transformer panics
+	}
 	payload, _, err := c.TransformFromStorage(ctx, body, value.DefaultContext(etcdKey))
 	return payload, false, err
 }

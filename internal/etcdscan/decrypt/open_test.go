@@ -179,6 +179,19 @@ func TestLengthSettlesTheName(t *testing.T) {
 	}
 }
 
+// TestNothingButAnInitializationVector has the values that the apiserver's AES-CBC panics over, under the shorter of two names.
+func TestNothingButAnInitializationVector(t *testing.T) {
+	r := load(t, file(t, entry("secrets", "aescbc:a=one", "aescbc:a:bcdefghijklmnop=two")))
+	k, _ := secret("db")
+	for length := range 40 {
+		for _, name := range []string{"a:", "a:bcdefghijklmnop:"} {
+			if e := inspect(t, r, k, []byte("k8s:enc:aescbc:v1:"+name+strings.Repeat("x", length))); e.Fault == etcdscan.NoFault {
+				t.Errorf("%d bytes under %s: %+v", length, name, e)
+			}
+		}
+	}
+}
+
 // TestInterruption has a context that has ended: a key in memory needs no time.
 func TestInterruption(t *testing.T) {
 	path := file(t, entry("secrets", "aescbc:key1=one"))

@@ -45,12 +45,7 @@ func Candidate(c *encryption.Configuration, current map[string]CurrentKey, roots
 
 func written(c *encryption.Configuration, k encryption.Key, current map[string]CurrentKey) (verify.Value, verify.Configured) {
 	v := verify.Value{Provider: string(k.Provider), Key: k.Name}
-	configured := verify.Configured{Asked: true, Twin: k.Twin}
-	for _, other := range c.Keys {
-		if other != k && other.Claims(k.AtRest()) {
-			configured.Twins = true
-		}
-	}
+	configured := verify.Configured{Asked: true, Writes: true, Twin: k.Twin, Version: k.Version}
 	if k.Provider == atrest.KMS && k.Version == atrest.V2 {
 		now := current[k.Name]
 		if v.KeyID = now.KeyID; v.KeyID == "" {
