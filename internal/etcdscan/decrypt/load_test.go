@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
@@ -113,6 +114,7 @@ func TestFileThatChanges(t *testing.T) {
 			}
 			_, _ = f.WriteString(text)
 			f.Close()
+			time.Sleep(100 * time.Millisecond) // until the reader has closed it as well
 		}
 	})
 	defer writer.Wait()
