@@ -125,7 +125,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		result, err := audit.Run(ctx, audit.Request{
 			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
-			Opener: opener, Sample: unlocked.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce, Elsewhere: away(facts, etcd),
+			Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce, Elsewhere: away(facts, etcd),
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
 				return err == nil && confirmEmpty(ctx, cfg, store, expectations, r)
@@ -172,7 +172,10 @@ func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, opener e
 		return err
 	}
 	switch expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(store, opener), store.Revision) {
-	case expect.Same, expect.Alike:
+	case expect.Same:
+		return nil
+	case expect.Alike:
+		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.AlikeDoubt})
 		return nil
 	case expect.Copy:
 		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.CopyDoubt})

@@ -76,11 +76,12 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if req.Addresses, err = servers.addresses(); err != nil {
 			return err
 		}
+		given := etcd.prefixes
 		facts, err := p.locate(etcd, kube, enc)
 		if err != nil {
 			return err
 		}
-		req.Prefixes, req.Overrides, req.OverridesTold = etcd.prefixes, facts.Overrides, oneEtcd || facts.OverridesTold
+		req.Prefixes, req.Overrides, req.OverridesTold = given, facts.Overrides, oneEtcd || facts.OverridesTold
 		unlocked, err := enc.load(ctx)
 		if err != nil {
 			return err
@@ -119,7 +120,11 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if err := render.Keys(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		return unlocked.withSilentPlugin(removableExit(result), result.Silent, func(string) bool { return true })
+		exit := removableExit(result)
+		if exit == nil && result.CanRemove != nil {
+			return nil
+		}
+		return unlocked.withSilentPlugin(exit, result.Silent, unlocked.expected(nil).NeedsKeyID)
 	}
 	return cmd
 }

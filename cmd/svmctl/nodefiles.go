@@ -46,6 +46,8 @@ func (p *program) locate(etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags)
 	if enc != nil && enc.file == "" && facts.EncryptionConfig != "" {
 		enc.file = facts.EncryptionConfig
 		said += ", EncryptionConfiguration " + enc.file
+	} else if enc != nil && enc.file == "" && facts.EncryptionTold {
+		said += ", no EncryptionConfiguration"
 	}
 	if kube != nil && facts.Kubeconfig != "" && kube.fallBack(facts.Kubeconfig) {
 		said += ", kubeconfig " + facts.Kubeconfig

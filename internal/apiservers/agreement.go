@@ -28,6 +28,9 @@ type Question struct {
 	EncryptionConfig string
 	// KMSKeyIDs are the keys that each should encrypt with, as sha256:… of the keyID, by the names of the KMS v2 providers.
 	KMSKeyIDs map[string]string
+	// KMSProviders are those that EncryptionConfig encrypts with, where that is known: apiservers that have loaded it may still speak of
+	// others, of a file before. nil: any.
+	KMSProviders []string
 }
 
 // Agreement is what may be believed of all apiservers of a control plane together.
@@ -248,12 +251,14 @@ func (a *Agreement) judgeEncryption(servers []Server, q Question) {
 		a.Disagreements = append(a.Disagreements, Disagreement{Server: server.Address, Identity: server.who(),
 			What: encryptionConfiguration, Found: "not told (" + reasons[i] + ")"})
 	}
-	a.judgeKMS(servers, q.KMSKeyIDs)
+	a.judgeKMS(servers, q)
 }
 
 // judgeKMS compares the keys that plugins offer. A provider that is not in a server's EncryptionConfiguration is no matter of
 // its own: the configurations differ then.
-func (a *Agreement) judgeKMS(servers []Server, wanted map[string]string) {
+func (a *Agreement) judgeKMS(servers []Server, q Question) {
+	wanted := q.KMSKeyIDs
+	loaded := q.EncryptionConfig != "" && q.KMSProviders != nil && !slices.ContainsFunc(servers, func(s Server) bool { return s.EncryptionConfig != q.EncryptionConfig })
 	configs := map[string][]string{} // provider → configurations that have it
 	for _, server := range servers {
 		for provider := range server.KMSKeyIDs {
@@ -274,6 +279,9 @@ func (a *Agreement) judgeKMS(servers []Server, wanted map[string]string) {
 	}
 	slices.Sort(providers)
 	for _, provider := range providers {
+		if loaded && !slices.Contains(q.KMSProviders, provider) {
+			continue
+		}
 		what := fmt.Sprintf(kmsKey+"%q", provider)
 		var answers []told
 		var untold []Server

@@ -7,6 +7,7 @@ package apiservers
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -76,6 +77,7 @@ type Server struct {
 	like       string
 	startTime  string    // of the process, as its metrics have it
 	kmsUnready string    // why the keys of KMSKeyIDs may not be in use yet, in fixed words; empty: they are
+	toldAt     time.Time // by its own clock, when its metrics were read
 	otherKeyAt time.Time // when it last encrypted with a KMS v2 key that is no longer its plugin's; zero: never, or not known
 	resources  map[schema.GroupResource]served
 	unread     map[string]string // group → why its resources are not known; key allGroups: of all groups
@@ -146,6 +148,15 @@ func (s Server) LoadedAt() time.Time {
 		latest = s.otherKeyAt
 	}
 	return latest
+}
+
+// Steady is for how long, by its own clock, the apiserver has written as it does. Where that is not known it is as long as can be.
+func (s Server) Steady() time.Duration {
+	loaded := s.LoadedAt()
+	if loaded.IsZero() {
+		return math.MaxInt64
+	}
+	return max(0, s.toldAt.Sub(loaded))
 }
 
 // Config is how to send a request through that very apiserver, with the kubeconfig's credentials. It is nil for a

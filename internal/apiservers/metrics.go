@@ -61,6 +61,7 @@ func (s *Server) readMetrics(ctx context.Context, c *client) {
 	if at.IsZero() {
 		at = time.Now()
 	}
+	s.toldAt = at
 	if s.MetricsProblem = s.judgeMetrics(kept, at); s.MetricsProblem == "" {
 		s.MetricsRead = true
 	}

@@ -209,7 +209,7 @@ func (r *Report) finish(result etcdscan.Result, req Request, confirm func(verify
 		}
 	}
 	r.groups(entries)
-	r.Silent = SilentPlugins(entries)
+	r.Entries, r.Silent = entries, SilentPlugins(entries)
 	r.FindingCount = int64(len(r.whole))
 	for _, e := range entries {
 		r.FindingCount += e.Objects * int64(len(r.expectations.EntryFaults(e)))

@@ -18,24 +18,25 @@ const APIVersion = "svmctl/v1alpha1"
 // Report is what one audit saw, in the form that docs/json.md promises. Findings are read from it one by one: there may
 // be a million. It holds a temporary file until Close.
 type Report struct {
-	APIVersion   string         `json:"apiVersion"`
-	Kind         string         `json:"kind"`
-	Tool         Tool           `json:"tool"`
-	Verdict      verify.Verdict `json:"verdict"`
-	Reasons      []Reason       `json:"reasons"`
-	Source       Source         `json:"source"`
-	Scope        Scope          `json:"scope"`
-	StartedAt    time.Time      `json:"startedAt"`
-	FinishedAt   time.Time      `json:"finishedAt"`
-	Totals       Totals         `json:"totals"`
-	Expectations []Expectation  `json:"expectations"`
-	Encryption   *Encryption    `json:"encryptionConfig"` // null: there was none at hand
-	Candidate    *Encryption    `json:"candidate"`        // the EncryptionConfiguration that was judged instead of the objects; null: none
-	Groups       []Group        `json:"groups"`
-	FindingCount int64          `json:"findingCount"`
-	Roots        []string       `json:"-"` // storage roots by which the keys were named; one may lie within another
-	Silent       []Silent       `json:"-"` // KMS providers that were asked in vain
-	Unsupported  error          `json:"-"` // why the store, recognised for what it is, cannot be read; nil if it can
+	APIVersion   string           `json:"apiVersion"`
+	Kind         string           `json:"kind"`
+	Tool         Tool             `json:"tool"`
+	Verdict      verify.Verdict   `json:"verdict"`
+	Reasons      []Reason         `json:"reasons"`
+	Source       Source           `json:"source"`
+	Scope        Scope            `json:"scope"`
+	StartedAt    time.Time        `json:"startedAt"`
+	FinishedAt   time.Time        `json:"finishedAt"`
+	Totals       Totals           `json:"totals"`
+	Expectations []Expectation    `json:"expectations"`
+	Encryption   *Encryption      `json:"encryptionConfig"` // null: there was none at hand
+	Candidate    *Encryption      `json:"candidate"`        // the EncryptionConfiguration that was judged instead of the objects; null: none
+	Groups       []Group          `json:"groups"`
+	FindingCount int64            `json:"findingCount"`
+	Roots        []string         `json:"-"` // storage roots by which the keys were named; one may lie within another
+	Entries      []etcdscan.Entry `json:"-"` // the groups with all that they were judged by
+	Silent       []Silent         `json:"-"` // KMS providers that were asked in vain
+	Unsupported  error            `json:"-"` // why the store, recognised for what it is, cannot be read; nil if it can
 
 	expectations verify.Expectations
 	entries      []*etcdscan.Entry

@@ -1,7 +1,9 @@
 package keys
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/node"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
@@ -27,14 +30,24 @@ func (l *look) ask(ctx context.Context) error {
 		return nil
 	}
 	survey, err := l.survey(ctx)
-	if err != nil || l.CanRemove == nil {
+	if err != nil {
 		return err
 	}
 	wait := time.Duration(0)
+	l.loaded = make(map[string]time.Time)
 	for _, s := range survey.Distinct() {
-		wait = max(wait, l.Settle-l.Now().Sub(s.LoadedAt()))
+		l.loaded[cmp.Or(s.ID, s.Address)] = s.LoadedAt()
+		if left := l.Settle - s.Steady(); left > 0 && l.CanRemove == nil {
+			l.doubt("the apiserver at %s writes as it does for less than %s, and what it encrypted before may be on its way: --can-remove waits for it", s.Address, l.Settle)
+		} else {
+			wait = max(wait, left)
+		}
 	}
-	wait = min(wait, l.Settle) // an apiserver's clock may be ahead
+	return l.await(ctx, wait)
+}
+
+// await lets writes arrive that may be under way.
+func (l *look) await(ctx context.Context, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
@@ -60,11 +73,19 @@ func (l *look) askAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, s := range survey.Distinct() {
+		switch before, known := l.loaded[cmp.Or(s.ID, s.Address)]; {
+		case !known:
+			l.doubt("the apiserver at %s came while etcd was read, and may have written before it had this file", s.Address)
+		case !before.Equal(s.LoadedAt()):
+			l.doubt("the apiserver at %s changed what it writes while etcd was read", s.Address)
+		}
+	}
 	for i := range l.further {
 		f := &l.further[i]
 		f.shown = true
 		for _, r := range f.Resources {
-			f.shown = f.shown && expect.Holds(ctx, l.APIServers, r, l.roots, etcdscan.Payload(f.Store, nil))
+			f.shown = f.shown && expect.Holds(ctx, l.APIServers, r, l.roots, etcdscan.Payload(f.Store, nil), f.Store.Revision)
 		}
 	}
 	l.placeResources(survey)
@@ -75,7 +96,12 @@ func (l *look) askAgain(ctx context.Context) error {
 func (l *look) survey(ctx context.Context) (*apiservers.Survey, error) {
 	q := apiservers.Question{Matter: apiservers.Encryption, KMSKeyIDs: make(map[string]string)}
 	if l.Config != nil {
-		q.EncryptionConfig = l.Config.Hash
+		q.EncryptionConfig, q.KMSProviders = l.Config.Hash, []string{}
+		for i, k := range l.Config.Keys {
+			if k.Provider == atrest.KMS && len(l.Config.WrittenWith(i)) > 0 {
+				q.KMSProviders = append(q.KMSProviders, k.Name)
+			}
+		}
 	}
 	for provider, key := range l.Current {
 		if key.KeyID != "" {
@@ -130,7 +156,7 @@ func (l *look) placeResources(survey *apiservers.Survey) {
 		l.doubt("whether resources live in another etcd (--etcd-servers-overrides) is not known: %s", problem)
 	}
 	for _, o := range overrides {
-		l.placeOverride(o)
+		l.placeOverride(o, slices.ContainsFunc(overrides, func(other node.Override) bool { return other.Resource == o.Resource && !other.At(o.Endpoints) }))
 	}
 	for _, f := range l.further {
 		for _, r := range f.Resources {
@@ -141,28 +167,32 @@ func (l *look) placeResources(survey *apiservers.Survey) {
 	}
 }
 
-func (l *look) placeOverride(o node.Override) {
-	name, group, _ := strings.Cut(o.Resource, ".")
-	resource := verify.Resource{Group: group, Name: name}
-	if l.Config == nil || len(l.Config.For(group, name)) == 0 {
+// placeOverride doubts a resource unless one of the etcds that were read is the one in which it lies. Where apiservers keep it in
+// several, what one of them lists shows nothing of the others'.
+func (l *look) placeOverride(o node.Override, several bool) {
+	resource, err := verify.ParseResource(o.Resource)
+	if err != nil || l.Config == nil || len(l.Config.For(resource.Group, resource.Name)) == 0 {
 		return
 	}
+	doubt := fmt.Sprintf("%s live in another etcd, which was not read: --endpoints-for %s=%s reads it", o.Resource, o.Resource, strings.Join(o.Endpoints, ","))
 	for _, f := range l.further {
 		if !slices.Contains(f.Resources, resource) {
 			continue
 		}
 		switch {
 		case f.pin.ClusterID == l.pin.ClusterID && f.pin.ClusterID != 0:
-			l.doubt("the etcd that was named for %s is the one that was read anyway", resource)
-		case f.shown:
+			doubt = fmt.Sprintf("the etcd that was named for %s is the one that was read anyway", resource)
+		case f.shown && !several:
+			return
 		case !o.At(f.Origin.Endpoints):
-			l.doubt("the etcd that was named for %s is not shown to be the apiserver's: it has none of the addresses %s, and the verb list on %s would tell", resource, strings.Join(o.Endpoints, ", "), resource)
+			doubt = fmt.Sprintf("the etcd that was named for %s is not shown to be the apiserver's: it has none of the addresses %s, and the verb list on %s would tell", resource, strings.Join(o.Endpoints, ", "), resource)
 		case f.objects == 0:
-			l.doubt("the etcd that was named for %s holds none of them", resource)
+			doubt = fmt.Sprintf("the etcd that was named for %s holds none of them", resource)
+		default:
+			return
 		}
-		return
 	}
-	l.doubt("%s live in another etcd, which was not read: --endpoints-for %s=%s reads it", o.Resource, o.Resource, strings.Join(o.Endpoints, ","))
+	l.doubt("%s", doubt)
 }
 
 // relate makes sure that this is the etcd of the apiservers.
@@ -171,7 +201,7 @@ func (l *look) relate(ctx context.Context) error {
 	case expect.Foreign:
 		return expect.ErrForeignEtcd
 	case expect.Alike:
-		l.doubt("nothing shows that this etcd is no old copy: the verb list on leases in kube-system would")
+		l.doubt(expect.AlikeDoubt)
 	case expect.Copy:
 		l.doubt(expect.CopyDoubt)
 	case expect.NotTold:

@@ -74,7 +74,8 @@ type look struct {
 	further []further
 	pin     etcdscan.Pin // of the main etcd
 	roots   []string
-	met     map[string][]string // KMS v2 provider → hashes of the key IDs that some apiserver has had to do with
+	loaded  map[string]time.Time // since when each apiserver wrote as it did before etcd was read
+	met     map[string][]string  // KMS v2 provider → hashes of the key IDs that some apiserver has had to do with
 	rows    []*Row
 	doubts  []string // why nothing can be called removable
 	against []string // why nothing is
@@ -125,6 +126,8 @@ func (l *look) read(ctx context.Context) error {
 	if all, err := l.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
 		outside := all - result.Counted
 		l.report.Scope.Outside = &outside
+	} else if len(l.Prefixes) == 0 {
+		l.doubt("whether there are other storage roots is not known, as etcd lets this user read a part alone: %v", err)
 	}
 	if len(l.Prefixes) > 0 {
 		l.doubt("only %s was read: --prefix left the rest out", strings.Join(scope.Prefixes, ", "))

@@ -56,6 +56,13 @@ func under(resource string, n int64, k encryption.Key, keyID ...string) etcdscan
 	return e
 }
 
+// beside is plaintext in the directory of a resource that names no object.
+func beside(resource string, n int64) etcdscan.Entry {
+	e := under("", n, encryption.Identity)
+	e.Beside, e.Note = resource, "key of no known resource"
+	return e
+}
+
 // shut is an entry that was not opened.
 func shut(e etcdscan.Entry, o etcdscan.Obstacle) etcdscan.Entry {
 	e.Stored, e.Opened, e.Twin = stored.Type{}, etcdscan.NotTried, 0
@@ -113,6 +120,16 @@ func TestCanRemove(t *testing.T) {
 		{name: "and an empty etcd was named for it", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) {
 			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.7:2379"}}}, []further{events7(2, 0)}
 		}, key: "aescbc:key1", want: Unknown, reason: "holds none"},
+		{name: "and in a third one, of another apiserver", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
+			f := events7(2, 5)
+			f.shown = true
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: []string{"https://10.0.0.7:2379"}}, {Resource: "events", Endpoints: []string{"https://10.0.0.8:2379"}}}, []further{f}
+		}, key: "aescbc:key1", want: Unknown, reason: "10.0.0.8"},
+		{name: "each of which was read", config: with(file(key2, key1), events, 0, 1), entries: []etcdscan.Entry{under("secrets", 5, key2), under("events", 5, key2)}, change: func(l *look) {
+			f, g := events7(2, 5), events7(3, 5)
+			g.Origin.Endpoints = []string{"https://10.0.0.8:2379"}
+			l.Overrides, l.further = []node.Override{{Resource: "events", Endpoints: f.Origin.Endpoints}, {Resource: "events", Endpoints: g.Origin.Endpoints}}, []further{f, g}
+		}, key: "aescbc:key1", want: Yes},
 		{name: "a resource of no concern lives elsewhere", config: file(key2, key1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.Overrides = []node.Override{{Resource: "events"}} }, key: "aescbc:key1", want: Yes},
 		{name: "where resources live is not known", config: file(key2, key1), entries: []etcdscan.Entry{under("secrets", 5, key2)}, change: func(l *look) { l.OverridesTold = false }, key: "aescbc:key1", want: Unknown, reason: "--etcd-servers-overrides"},
 
@@ -121,6 +138,8 @@ func TestCanRemove(t *testing.T) {
 		{name: "a longer name in use, and not opened", config: file(key2, long, short), entries: []etcdscan.Entry{shut(under("secrets", 5, long), "")}, key: "aescbc:a", want: Unknown, reason: "5 values may be under it"},
 
 		{name: "plaintext is left", config: file(key2, encryption.Identity), entries: []etcdscan.Entry{under("secrets", 5, key2), under("secrets", 1, encryption.Identity)}, key: "identity", want: No, reason: "1 secrets"},
+		{name: "plaintext among them that names no object", config: file(key2, encryption.Identity), entries: []etcdscan.Entry{under("secrets", 5, key2), beside("secrets", 1)}, key: "identity", want: No, reason: "1 (key of no known resource)"},
+		{name: "plaintext among others that names no object", config: file(key2, encryption.Identity), entries: []etcdscan.Entry{under("secrets", 5, key2), beside("pods", 1)}, key: "identity", want: Yes},
 		{name: "plaintext of what no rule covers", config: file(key2, encryption.Identity), entries: []etcdscan.Entry{under("secrets", 5, key2), under("pods", 9, encryption.Identity)}, key: "identity", want: Yes},
 
 		{name: "the plugin's own key", config: file(vault), current: map[string]expect.CurrentKey{"vault": {KeyID: "kek-2"}}, entries: []etcdscan.Entry{under("secrets", 5, vault, "kek-2")}, key: "kms:vault:kek-2", want: No},
@@ -215,12 +234,17 @@ func TestParseWanted(t *testing.T) {
 	}
 }
 
-// TestInterruptedWait ends with the context.
-func TestInterruptedWait(t *testing.T) {
+// TestWait lets writes arrive, and ends with the context.
+func TestWait(t *testing.T) {
+	var told time.Duration
+	l := &look{Request: Request{Waiting: func(d time.Duration) { told = d }}}
+	started := time.Now()
+	if err := l.await(t.Context(), 50*time.Millisecond); err != nil || time.Since(started) < 50*time.Millisecond || told != 50*time.Millisecond {
+		t.Errorf("%v after %s, told %s", err, time.Since(started), told)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	l := &look{Request: Request{Unasked: "no kubeconfig", Settle: time.Hour, Now: time.Now}, report: new(Report)}
-	if err := l.ask(ctx); err != nil || len(l.doubts) != 2 {
-		t.Errorf("%v %q", err, l.doubts)
+	if err := l.await(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -121,7 +121,11 @@ func (l *look) askedAbout() {
 
 // countPlaintext counts what needs the identity provider: objects of resources that the file covers.
 func (l *look) countPlaintext(e *etcdscan.Entry) {
-	if l.Config == nil || e.Unserved || e.Resource == "" || len(l.Config.For(e.Group.Group, e.Resource)) == 0 {
+	r := verify.Resource{Group: e.Group.Group, Name: e.Resource}
+	if beside, err := verify.ParseResource(e.Beside); e.Resource == "" && err == nil {
+		r = beside // a list of that resource reads it
+	}
+	if l.Config == nil || e.Unserved || r.Name == "" || len(l.Config.For(r.Group, r.Name)) == 0 {
 		return
 	}
 	l.row(e.AtRest, 0).add(e, e.Stored != (stored.Type{}))

@@ -94,6 +94,14 @@ func (m *migration) question() apiservers.Question {
 			q.Resources = append(q.Resources, schema.GroupResource{Group: e.Resource.Group, Resource: e.Resource.Name})
 		}
 	}
+	if q.EncryptionConfig != "" {
+		q.KMSProviders = []string{}
+		for _, e := range m.Configured {
+			if e.Value.Provider == string(atrest.KMS) {
+				q.KMSProviders = append(q.KMSProviders, e.Value.Key)
+			}
+		}
+	}
 	for _, r := range m.Resources {
 		if e, _ := m.Expectations.For(Name(r)); e.Value == (verify.Value{}) && e.Version == "" {
 			q.Matter |= apiservers.Encryption

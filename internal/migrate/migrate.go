@@ -183,6 +183,7 @@ func (m *migration) run(ctx context.Context) error {
 		if err := m.settle(ctx); err != nil {
 			return err
 		}
+		m.askAgain(ctx)
 		if err := m.relate(ctx); err != nil {
 			return err
 		}

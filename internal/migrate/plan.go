@@ -145,11 +145,11 @@ func (m *migration) elsewhere() {
 		return
 	}
 	counts := make(map[Elsewhere]int64)
-	for _, g := range m.report.Before.Groups {
+	for _, g := range m.report.Before.Entries {
 		if g.AtRest.Provider == atrest.Identity || m.isTarget(g) || m.asConfigured(g) {
 			continue
 		}
-		e := Elsewhere{Resource: verify.Resource{Group: g.Group, Name: g.Resource}.String(), Value: verify.Describe(g.AtRest)}
+		e := Elsewhere{Resource: resourceOf(g).String(), Value: verify.Describe(g.AtRest)}
 		if g.Resource == "" {
 			// No API rewrites it, and its key is needed all the same.
 			e.Note = g.Note
@@ -172,9 +172,13 @@ func (m *migration) elsewhere() {
 }
 
 // asConfigured tells whether objects are under the key that the EncryptionConfiguration writes their resource with.
-func (m *migration) asConfigured(g audit.Group) bool {
-	e, ok := m.Configured.For(verify.Resource{Group: g.Group, Name: g.Resource})
-	return ok && g.Resource != "" && e.Value.Matches(g.AtRest)
+func (m *migration) asConfigured(g etcdscan.Entry) bool {
+	e, ok := m.Configured.For(resourceOf(g))
+	return ok && g.Resource != "" && e.Configured.KeyIDUnknown == "" && e.Value.Matches(g.AtRest) && !slices.ContainsFunc(m.Configured.EntryFaults(g), func(f verify.Fault) bool { return f.Severity != verify.Info })
+}
+
+func resourceOf(g etcdscan.Entry) verify.Resource {
+	return verify.Resource{Group: g.Group.Group, Name: g.Resource}
 }
 
 // away are resources that an apiserver is known to keep in another etcd.
@@ -199,9 +203,9 @@ func (m *migration) noElsewhere() {
 }
 
 // isTarget tells whether objects are migrated now, or lie where the migration brings its own. A KMS target without a key ID
-// names no KEK, so that nothing can be told to be under the same.
-func (m *migration) isTarget(g audit.Group) bool {
-	name := verify.Resource{Group: g.Group, Name: g.Resource}
+// names no KEK, so that nothing can be told to be under the same; nor can what is not opened where several keys bear the name.
+func (m *migration) isTarget(g etcdscan.Entry) bool {
+	name := resourceOf(g)
 	if slices.ContainsFunc(m.targets, func(t target) bool { return t.name == name && t.refused != "" }) {
 		return false // it stays where it is
 	}
@@ -209,7 +213,7 @@ func (m *migration) isTarget(g audit.Group) bool {
 		if e.Resource == name && g.Resource != "" && e.Value != (verify.Value{}) {
 			return true
 		}
-		if e.Value.Key != "" && (e.Value.Provider != string(atrest.KMS) || e.Value.KeyID != "") && e.Value.Matches(g.AtRest) {
+		if e.Value.Key != "" && (e.Value.Provider != string(atrest.KMS) || e.Value.KeyID != "") && e.Matches(g.Group) {
 			return true
 		}
 	}

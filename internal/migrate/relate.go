@@ -19,6 +19,33 @@ func (m *migration) relate(ctx context.Context) error {
 	if m.related || m.newest > 0 || m.DryRun == ClientDryRun {
 		return nil
 	}
+	kin, err := m.kinship(ctx)
+	if err != nil {
+		return err
+	}
+	doubt := ""
+	switch kin {
+	case expect.Same:
+		m.related = true
+	case expect.Alike:
+		doubt = expect.AlikeDoubt
+	case expect.Copy:
+		doubt = expect.CopyDoubt
+	case expect.Foreign:
+		return ErrForeignEtcd
+	case expect.NotTold:
+		if m.report.Before.Totals.Keys > 0 {
+			doubt = "nothing shows that this etcd is the one of this apiserver: the verb get on namespaces, or patch on the resource, would"
+		}
+	}
+	if doubt != "" {
+		m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: doubt})
+	}
+	return nil
+}
+
+// kinship finds out whose etcd this is: by a definition, by the namespace of the system, or by a patch that is only tried.
+func (m *migration) kinship(ctx context.Context) (expect.Kinship, error) {
 	roots := m.report.Before.Roots
 	for _, t := range m.targets {
 		if t.definition == nil {
@@ -31,23 +58,19 @@ func (m *migration) relate(ctx context.Context) error {
 		_, _, err = storedversions.Locate(ctx, m.Store, roots, d)
 		switch {
 		case err == nil:
-			m.related = true
-			return nil
+			return expect.Fresh(ctx, m.Config, m.Store.Revision), nil
 		case errors.Is(err, storedversions.ErrForeignEtcd):
-			return ErrForeignEtcd
+			return expect.Foreign, nil
 		}
 	}
-	switch expect.SameStore(ctx, m.Config, roots, etcdscan.Payload(m.Store, m.Opener), m.Store.Revision) {
-	case expect.Same, expect.Alike:
-		m.related = true
-		return nil
-	case expect.Copy:
-		m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.CopyDoubt})
-		return nil
-	case expect.Foreign:
-		return ErrForeignEtcd
+	if kin := expect.SameStore(ctx, m.Config, roots, etcdscan.Payload(m.Store, m.Opener), m.Store.Revision); kin != expect.NotTold {
+		return kin, nil
 	}
-	return m.relateByPatch(ctx)
+	kin, err := m.kinshipByPatch(ctx)
+	if kin == expect.Alike {
+		kin = expect.Fresh(ctx, m.Config, m.Store.Revision)
+	}
+	return kin, err
 }
 
 func (m *migration) modRevision(ctx context.Context, k string) (int64, bool, error) {
@@ -55,8 +78,8 @@ func (m *migration) modRevision(ctx context.Context, k string) (int64, bool, err
 	return kv.ModRevision, found, err
 }
 
-// relateByPatch has the apiserver try a patch of one object as etcd has it: the verb that a migration has anyway.
-func (m *migration) relateByPatch(ctx context.Context) error {
+// kinshipByPatch has the apiserver try a patch of one object as etcd has it: the verb that a migration has anyway.
+func (m *migration) kinshipByPatch(ctx context.Context) (expect.Kinship, error) {
 	for _, t := range m.targets {
 		if t.refused != "" {
 			continue
@@ -70,7 +93,7 @@ func (m *migration) relateByPatch(ctx context.Context) error {
 		opts.DryRun, opts.MaxOutage, opts.Gate, opts.QPS, opts.Subresource = true, conversionPatience, nil, 0, ""
 		patcher, err := rewrite.NewPatcher(m.Config, t.Resource, opts)
 		if err != nil {
-			return err
+			return expect.NotTold, err
 		}
 		one := func(yield func(rewrite.Object, error) bool) {
 			yield(rewrite.Object{Namespace: object.Namespace, Name: object.Name, Revision: kv.ModRevision}, nil)
@@ -86,15 +109,9 @@ func (m *migration) relateByPatch(ctx context.Context) error {
 			break // it may be another control plane's in the same etcd
 		}
 		if answer.Status != rewrite.Accepted {
-			return ErrForeignEtcd
+			return expect.Foreign, nil
 		}
-		m.related = true
-		return nil
+		return expect.Alike, nil
 	}
-	if m.report.Before.Totals.Keys == 0 {
-		return nil
-	}
-	m.report.Reasons = append(m.report.Reasons, audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning,
-		Message: "nothing shows that this etcd is the one of this apiserver: the verb get on namespaces, or patch on the resource, would"})
-	return nil
+	return expect.NotTold, nil
 }

@@ -99,6 +99,15 @@ func (e Expectation) judge(g etcdscan.Group) []Fault {
 	return faults
 }
 
+// Matches tells whether values, of whatever resource, are under the key that is expected.
+func (e Expectation) Matches(g etcdscan.Group) bool {
+	if g.Fault != etcdscan.NoFault || !e.Value.Matches(g.AtRest) {
+		return false
+	}
+	_, ok := e.Configured.judgeTwin(Fault{}, g)
+	return ok
+}
+
 // readable tells whether the prefix of the values says anything: garbage without one is not plaintext of an object.
 func readable(g etcdscan.Group) bool {
 	if g.AtRest.Provider == atrest.Unknown || g.AtRest.Version == atrest.V2 && g.AtRest.KeyID == "" {

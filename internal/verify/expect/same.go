@@ -51,28 +51,32 @@ func SameStore(ctx context.Context, cfg *rest.Config, roots []string, look Look,
 	return fresh(ctx, client, etcdRevision)
 }
 
-// fresh tells a copy from the etcd in use. An apiserver that answers from a cache, or is about to, is asked again.
+// Fresh tells whether an etcd that is known to be Alike is the Same, or a Copy.
+func Fresh(ctx context.Context, cfg *rest.Config, etcdRevision func(context.Context) (int64, error)) Kinship {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	client, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return Alike
+	}
+	return fresh(ctx, client, etcdRevision)
+}
+
+// fresh tells a copy from the etcd in use.
 func fresh(ctx context.Context, client metadata.Interface, etcdRevision func(context.Context) (int64, error)) Kinship {
 	leases := client.Resource(schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}).Namespace(metav1.NamespaceSystem)
-	for range 3 {
-		before, err := etcdRevision(ctx)
-		if err != nil {
-			return Alike
-		}
-		list, err := leases.List(ctx, metav1.ListOptions{Limit: 1})
-		if err != nil {
-			return Alike
-		}
-		after, err := etcdRevision(ctx)
-		if err != nil {
-			return Alike
-		}
-		if listed, err := strconv.ParseInt(list.ResourceVersion, 10, 64); err == nil && before <= listed && listed <= after {
-			return Same
-		}
+	list, current := listNow(ctx, leases, 1, etcdRevision)
+	switch {
+	case list == nil:
+		return Alike
+	case current:
+		return Same
 	}
 	return Copy
 }
+
+// AlikeDoubt is what an etcd that is Alike leaves open.
+const AlikeDoubt = "nothing shows that this etcd is no old copy of the apiserver's: the verb list on leases in kube-system would"
 
 // CopyDoubt is what an etcd that is a Copy leaves open.
 const CopyDoubt = "this etcd is at another revision than the one that the apiserver answers from: it may be an old copy, such as a member that a restore left behind"

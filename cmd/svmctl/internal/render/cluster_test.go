@@ -131,6 +131,8 @@ func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer(http.StatusOK, body)
 	}
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/leases") && strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList"):
+		return answer(http.StatusOK, fmt.Sprintf(`{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%d"}}`, c.revision))
 	case strings.HasPrefix(r.URL.Path, definitionsPath):
 		code, body := c.answerDefinitions(r)
 		text, err := json.Marshal(body)
