@@ -29,16 +29,16 @@ func TestLaggingAPIServer(t *testing.T) {
 		if said := report.Stopped.Message; strings.Contains(said, c.addresses[0]) || strings.Contains(said, c.addresses[1]) {
 			t.Errorf("%q names an apiserver that is as it should be", said)
 		}
-		table := c.svmctl(t, append([]string{"migrate", "secrets", "--yes"}, to...)...)
+		table := c.svmctl(t, append([]string{"migrate", "secrets", "--settle", "1s", "--yes"}, to...)...)
 		table.wantCode(t, 3)
 		table.wantStdout(t, "Incomplete", "apiservers do not agree", address)
 	})
 
 	t.Run("is named by dry runs", func(t *testing.T) {
-		plan := c.svmctl(t, append([]string{"migrate", "secrets", "--dry-run"}, to...)...)
+		plan := c.svmctl(t, append([]string{"migrate", "secrets", "--settle", "1s", "--dry-run"}, to...)...)
 		plan.wantCode(t, 0)
 		plan.wantStdout(t, "do not agree", address, lease)
-		c.svmctl(t, append([]string{"migrate", "secrets", "--dry-run=server"}, to...)...).wantCode(t, 3)
+		c.svmctl(t, append([]string{"migrate", "secrets", "--settle", "1s", "--dry-run=server"}, to...)...).wantCode(t, 3)
 	})
 
 	t.Run("is not waited for in vain", func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestLaggingAPIServer(t *testing.T) {
 
 	t.Run("is waited for", func(t *testing.T) {
 		revisions, _ := c.stored(t)
-		run := c.start(t, append([]string{"migrate", "secrets", "--yes", "-o", "json", "--wait-converged", "60s"}, to...)...)
+		run := c.start(t, append([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json", "--wait-converged", "60s"}, to...)...)
 		select {
 		case err := <-run.ended:
 			t.Fatalf("it did not wait: %v\n%s%s", err, run.stdout.String(), run.stderr.String())
@@ -77,7 +77,7 @@ func TestLaggingAPIServer(t *testing.T) {
 	// From here on all is under key2, and nothing is to be written.
 	t.Run("keeps what is done from being complete", func(t *testing.T) {
 		c.reconfigure(t, newer, older)
-		result := c.svmctl(t, append([]string{"migrate", "secrets", "--yes", "-o", "json"}, to...)...)
+		result := c.svmctl(t, append([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json"}, to...)...)
 		result.wantCode(t, 4)
 		report := result.agreement(t)
 		c.wantLaggard(t, report, address, lease)
@@ -89,7 +89,7 @@ func TestLaggingAPIServer(t *testing.T) {
 	t.Run("is overruled by force", func(t *testing.T) {
 		last := encryption("aescbc:key3", "aescbc:key2", "aescbc:key1", "identity")
 		c.reconfigure(t, last, encryption("aescbc:key2", "aescbc:key3", "aescbc:key1", "identity"))
-		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json", "--force", "--to", "aescbc:key3"}, c.all())...)
+		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json", "--force", "--to", "aescbc:key3"}, c.all())...)
 		result.wantCode(t, 4)
 		report := result.agreement(t)
 		c.wantLaggard(t, report, address, lease)
@@ -114,7 +114,7 @@ func TestLaggingAPIServer(t *testing.T) {
 
 		// Once the laggard has caught up, the same command without force does the rest.
 		c.reconfigure(t, last, last)
-		rest := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json", "--to", "aescbc:key3"}, c.all())...)
+		rest := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json", "--to", "aescbc:key3"}, c.all())...)
 		rest.wantCode(t, 0)
 		report = rest.agreement(t)
 		report.wantCounted(t, true)

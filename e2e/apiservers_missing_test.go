@@ -53,7 +53,7 @@ func TestMissingAPIServer(t *testing.T) {
 	})
 
 	t.Run("a kubeconfig behind a load balancer", func(t *testing.T) {
-		args := slices.Concat([]string{"migrate", "secrets", "--dry-run", "-o", "json", "--server", "https://" + relay(t, c.addresses[1])}, to, c.all())
+		args := slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--dry-run", "-o", "json", "--server", "https://" + relay(t, c.addresses[1])}, to, c.all())
 		result := c.svmctl(t, args...)
 		result.wantCode(t, 0)
 		result.agreement(t).wantCounted(t, true)
@@ -86,7 +86,7 @@ func TestMissingAPIServer(t *testing.T) {
 		defer c.playground(t, "start", third)
 		report := c.refused(t, []string{c.addresses[2], "connection refused", "2 of 3"}, slices.Concat(to, c.all())...)
 		report.wantMissing(t, 2, c.addresses[2]+" (connection refused)")
-		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--dry-run", "-o", "json"}, to, []string{"--apiserver", c.urls[0] + "," + c.urls[1]})...)
+		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--dry-run", "-o", "json"}, to, []string{"--apiserver", c.urls[0] + "," + c.urls[1]})...)
 		if report := result.agreement(t); report.agree() != "true" || report.APIServers.Known != 2 || report.APIServers.Asked != 2 {
 			t.Errorf("%+v, want two that agree", report.APIServers)
 		}
@@ -102,7 +102,7 @@ func TestMissingAPIServer(t *testing.T) {
 		}
 
 		c.makeLease(t, old, 10*time.Minute)
-		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json"}, to, c.all())...)
+		result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json"}, to, c.all())...)
 		result.wantCode(t, 0)
 		report = result.agreement(t)
 		report.wantCounted(t, true)
@@ -112,7 +112,7 @@ func TestMissingAPIServer(t *testing.T) {
 		if report.Outcomes != (outcomes{Rewritten: count}) {
 			t.Errorf("outcomes are %+v", report.Outcomes)
 		}
-		table := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--yes"}, to, c.all())...)
+		table := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes"}, to, c.all())...)
 		table.wantCode(t, 0)
 		table.wantStdout(t, "3 of 3 apiservers asked", "gone: "+old)
 	})
@@ -221,7 +221,7 @@ func (c *trio) storageVersions(t *testing.T, second string) {
 	}
 
 	started := time.Now()
-	result := c.svmctl(t, append([]string{"migrate", name, "--yes", "-o", "json", "--wait-converged", "30s"}, c.all()...)...)
+	result := c.svmctl(t, append([]string{"migrate", name, "--settle", "1s", "--yes", "-o", "json", "--wait-converged", "30s"}, c.all()...)...)
 	t.Logf("the gadget was migrated within %s", time.Since(started).Round(time.Millisecond))
 	result.wantCode(t, 0)
 	report := result.agreement(t)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAPIServersOfANetwork has three apiservers with addresses of their own, as every real control plane has, so that
@@ -45,12 +46,16 @@ func TestAPIServersOfANetwork(t *testing.T) {
 	}
 
 	use(3, c.file, newer)
+	started := time.Now()
 	result := c.svmctlInside(t, "migrate", "secrets", "--to", "aescbc:key2", "--yes", "-o", "json")
 	result.wantCode(t, 0)
 	report := result.agreement(t)
 	report.wantCounted(t, true)
 	if verdict(report.Verdict) != "Complete" || report.Outcomes != (outcomes{Rewritten: 5}) {
 		t.Errorf("verdict %s with %+v", verdict(report.Verdict), report.Outcomes)
+	}
+	if took := time.Since(started); took < 30*time.Second {
+		t.Errorf("it took %s, and should have watched for late writes for 30 s", took)
 	}
 }
 

@@ -53,10 +53,10 @@ func TestAPIServerOfAnOlderRelease(t *testing.T) {
 		t.Fatalf("the older apiserver stored the policy as %s: the test shows nothing", version)
 	}
 
-	expected := []string{"migrate", policies, "--expect-version", policies + "=admissionregistration.k8s.io/v1", "--yes", "-o", "json"}
+	expected := []string{"migrate", "--settle", "1s", policies, "--expect-version", policies + "=admissionregistration.k8s.io/v1", "--yes", "-o", "json"}
 	for name, args := range map[string][]string{
 		"one resource":          expected,
-		"all that are served":   {"migrate", "--all-stale-versions", "--yes", "-o", "json"},
+		"all that are served":   {"migrate", "--settle", "1s", "--all-stale-versions", "--yes", "-o", "json"},
 		"with too short a wait": append(expected, "--wait-converged", "2s"),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -212,7 +212,7 @@ func (c *trio) wantLaggard(t *testing.T, r agreementReport, address, lease strin
 func (c *trio) refused(t *testing.T, words []string, args ...string) agreementReport {
 	t.Helper()
 	revisions, _ := c.stored(t)
-	result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json"}, args)...)
+	result := c.svmctl(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json"}, args)...)
 	c.wantRefusal(t, result, words...)
 	if after, _ := c.stored(t); !maps.Equal(revisions, after) {
 		t.Errorf("something was written\n%s", result)

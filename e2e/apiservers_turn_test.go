@@ -19,7 +19,7 @@ func TestAPIServerTurnsLaggard(t *testing.T) {
 	lease := c.lease(t, third)
 
 	before := c.revision(t)
-	run := c.start(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json", "--qps", "200", "--to", "aescbc:key2"}, c.all())...)
+	run := c.start(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json", "--qps", "200", "--to", "aescbc:key2"}, c.all())...)
 	c.awaitWrites(t, before, 100)
 	c.restartThird(t, older)
 	select {
@@ -47,7 +47,7 @@ func TestAPIServersWhileMigrating(t *testing.T) {
 	// migrate starts a run of some seconds, and returns it once it writes.
 	migrate := func(t *testing.T, args ...string) *process {
 		before := c.revision(t)
-		run := c.start(t, slices.Concat([]string{"migrate", "secrets", "--yes", "-o", "json", "--qps", "12"}, c.all(), args)...)
+		run := c.start(t, slices.Concat([]string{"migrate", "secrets", "--settle", "1s", "--yes", "-o", "json", "--qps", "12"}, c.all(), args)...)
 		c.awaitWrites(t, before, 5)
 		return run
 	}
@@ -74,7 +74,7 @@ func TestAPIServersWhileMigrating(t *testing.T) {
 		if verdict(report.Verdict) != "Indeterminate" || !report.APIServers.Forced {
 			t.Errorf("verdict %s, forced %t", verdict(report.Verdict), report.APIServers.Forced)
 		}
-		c.svmctl(t, append([]string{"migrate", "secrets", "--yes", "--to", "aescbc:key2"}, c.all()...)...).wantCode(t, 0)
+		c.svmctl(t, append([]string{"migrate", "secrets", "--settle", "1s", "--yes", "--to", "aescbc:key2"}, c.all()...)...).wantCode(t, 0)
 	})
 
 	t.Run("the rights to ask are taken away", func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
 // TestPruneFieldsOfEncryptedObjects: of an encrypted object nobody can see what a rewrite would drop, nor at which version
@@ -36,6 +38,7 @@ func TestPruneFieldsOfEncryptedObjects(t *testing.T) {
 			if stored := p.kubectl(t, "", "get", "crd", widgetCRD, "-o", "jsonpath={.status.storedVersions}"); stored != `["v1","v2"]` {
 				t.Errorf("storedVersions is %s", stored)
 			}
+			p.wantOpenedFieldsSeen(t, before)
 			// The in-tree controller would write both.
 			svm := p.svmctl(t, "migrate", widgetCRD, "--backend", "svm", "--yes", "-o", "json")
 			svm.wantCode(t, 3)
@@ -86,4 +89,25 @@ func TestPruneFieldsOfEncryptedObjects(t *testing.T) {
 			p.oddRows(t, 0, widgetCRD)[widgetCRD].wantBlocked(t, "cannot be seen")
 		})
 	}
+}
+
+// wantOpenedFieldsSeen: with the EncryptionConfiguration the version of each widget is seen, and what a rewrite would drop.
+func (p *plane) wantOpenedFieldsSeen(t *testing.T, before []*mvccpb.KeyValue) {
+	t.Helper()
+	file := []string{"--encryption-provider-config", p.config}
+	row := p.oddRows(t, 3, append(file, widgetCRD, "--fail")...)[widgetCRD]
+	if row.State != "NeedsMigration" || row.Unknown != 0 || fmt.Sprint(row.Stored) != "map[v1:1 v2:1]" {
+		t.Errorf("%s with %d unknown, stored %v, want all versions seen", row.State, row.Unknown, row.Stored)
+	}
+	check := p.crdCheck(t, 0, oddCRD(t, "widgets-narrow"), file...).CRDs[0]
+	if check.Unknown != 0 || check.Objects != 2 || check.Already["spec.extra"] != 1 {
+		t.Errorf("the check has %+v, want both objects seen, and that a field is dropped already", check)
+	}
+	refused := p.svmctl(t, append([]string{"migrate", widgetCRD, "--yes", "-o", "json"}, file...)...)
+	refused.wantCode(t, 3)
+	refused.wantError(t, "drops fields", "nothing was written")
+	if lost := refused.oddMigration(t).prunedBy("refused"); fmt.Sprint(lost) != "map["+widgetDir+"default/hidden:[spec.extra]]" {
+		t.Errorf("fields that would be lost are %v", lost)
+	}
+	p.oddWantUnwritten(t, widgetDir, before)
 }

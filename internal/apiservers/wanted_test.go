@@ -12,6 +12,9 @@ import (
 	"github.com/svmctl/svmctl/internal/node"
 )
 
+// dropVault leaves one apiserver alone with what it knows of a KMS plugin.
+func dropVault(p *plane) { p.servers[0].kms, p.servers[1].kms = nil, nil }
+
 // TestWanted has apiservers that agree with one another, and not with the file or the KMS plugin at hand.
 func TestWanted(t *testing.T) {
 	for _, c := range []struct {
@@ -27,6 +30,8 @@ func TestWanted(t *testing.T) {
 		{name: "another file", want: Question{EncryptionConfig: idOf("other")}, agree: "no", about: []int{0, 1, 2}},
 		{name: "one lags, and the others have it", spoil: func(p *plane) { p.servers[2].config = "older" }, want: Question{EncryptionConfig: idOf("file")}, agree: "no", about: []int{2}},
 		{name: "one has it, and the others lag", spoil: func(p *plane) { p.servers[2].config = "newer" }, want: Question{EncryptionConfig: idOf("newer")}, agree: "no", about: []int{0, 1}},
+		{name: "one still speaks of a provider that the file has no more", spoil: dropVault, want: Question{EncryptionConfig: idOf("file"), KMSProviders: []string{"other"}}, agree: "yes"},
+		{name: "one does not speak of a provider of the file", spoil: dropVault, want: Question{EncryptionConfig: idOf("file"), KMSProviders: []string{"vault"}}, agree: "no", kms: true, unready: true, about: []int{}},
 		{name: "one has none", spoil: func(p *plane) { p.servers[1].config, p.servers[1].kms = "", nil }, want: Question{EncryptionConfig: idOf("file")}, agree: "no", about: []int{1}},
 		{name: "the plugin's key", want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-1")}}, agree: "yes"},
 		{name: "the plugin's new key", want: Question{KMSKeyIDs: map[string]string{"vault": idOf("kek-2")}}, agree: "no", kms: true, about: []int{0, 1, 2}},
