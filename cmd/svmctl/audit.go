@@ -125,7 +125,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		result, err := audit.Run(ctx, audit.Request{
 			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
-			Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce, Elsewhere: away(facts, etcd),
+			Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce(judging), Elsewhere: away(facts, etcd),
 			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
 				cfg, err := kube.config()
 				return err == nil && confirmEmpty(ctx, cfg, store, expectations, r)

@@ -248,7 +248,7 @@ func (p *program) crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFl
 		return storedversions.Request{}, nil, err
 	}
 	return storedversions.Request{
-		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce,
+		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce(unlocked),
 		Served:  func(ctx context.Context) (map[verify.Resource]bool, bool) { return expect.Served(ctx, cfg) },
 		Version: version, Now: time.Now, Progress: new(etcdscan.Progress),
 	}, func() { store.Close(); unlocked.close() }, nil

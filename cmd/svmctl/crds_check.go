@@ -105,7 +105,7 @@ Exit status:
 		progress := new(etcdscan.Progress)
 		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 		report, err := gate.Run(ctx, gate.Request{
-			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce,
+			Store: store, Origin: origin(store), Definitions: client, Next: next, Skipped: skipped, Prefixes: etcd.prefixes, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce(unlocked),
 			NoneDefined: func(ctx context.Context) bool {
 				return expect.Empty(ctx, cfg, verify.Resource{Group: "apiextensions.k8s.io", Name: "customresourcedefinitions"}, store.Revision)
 			},

@@ -116,11 +116,17 @@ func (u *unlocked) expected(es verify.Expectations) verify.Expectations {
 	return es.WithConfigured(expect.Configured(u.config(), u.current, u.roots))
 }
 
-// announce says how often KMS plugins are going to be asked.
-func (p *program) announce(calls map[string]int64) {
-	for _, name := range slices.Sorted(maps.Keys(calls)) {
-		if calls[name] > 0 {
-			fmt.Fprintf(p.err, "svmctl: opening the values asks the KMS plugin %s for %s at most\n", render.Inert(name), render.Count(calls[name], "data key"))
+// announce says how often KMS plugins are going to be asked, of a sample how often at most.
+func (p *program) announce(u *unlocked) func(calls map[string]int64) {
+	most := ""
+	if u.sample() {
+		most = " at most"
+	}
+	return func(calls map[string]int64) {
+		for _, name := range slices.Sorted(maps.Keys(calls)) {
+			if calls[name] > 0 {
+				fmt.Fprintf(p.err, "svmctl: opening the values asks the KMS plugin %s for %s%s\n", render.Inert(name), render.Count(calls[name], "data key"), most)
+			}
 		}
 	}
 }

@@ -67,7 +67,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if settle < 0 {
 			return usageError(errors.New("--settle is not negative"))
 		}
-		req := keys.Request{Announce: p.announce, Settle: settle, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
+		req := keys.Request{Settle: settle, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
 		if canRemove != "" {
 			if req.CanRemove, err = keys.ParseWanted(canRemove); err != nil {
 				return usageError(fmt.Errorf("--can-remove %w", err))
@@ -88,6 +88,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		}
 		defer unlocked.close()
 		req.Opener, req.Sample, req.Encryption, req.Config, req.Current = unlocked.opener(), unlocked.sample(), unlocked.named(), unlocked.config(), unlocked.current
+		req.Announce = p.announce(unlocked)
 		if req.APIServers, err = kube.config(); err != nil {
 			req.APIServers, req.Unasked = nil, err.Error()
 		}

@@ -158,7 +158,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		defer store.Close()
 		opts := render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}
 		req.Store, req.Origin, req.Prefixes, req.Overrides = store, origin(store), etcd.prefixes, facts.Overrides
-		req.Opener, req.Sample, req.Encryption, req.Announce = unlocked.opener(), unlocked.sample(), unlocked.named(), p.announce
+		req.Opener, req.Sample, req.Encryption, req.Announce = unlocked.opener(), unlocked.sample(), unlocked.named(), p.announce(unlocked)
 		req.Configured = unlocked.expected(nil)
 		req.Backend, req.DryRun, req.ShowMessages, req.AllStale = asked.backend, asked.dryRun, showMessages, flags.allStale
 		req.Rewrite.Subresource = flags.subresource
