@@ -13,6 +13,7 @@ import (
 // TestLaggingAPIServer has three apiservers, one of which still writes under the key before. Whoever asks the kubeconfig's
 // apiserver alone finds all in order, and what the laggard writes afterwards lies under the key that was to be removed.
 func TestLaggingAPIServer(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 60
 	c := startTrio(t, encryption("aescbc:key1", "identity"))
 	c.namespace(t, "lag")

@@ -17,6 +17,7 @@ import (
 // TestMissingAPIServer has three apiservers that agree, and lets svmctl not find or not reach all of them. Those that it can
 // ask all say the same, and that must not pass for agreement.
 func TestMissingAPIServer(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 20
 	c := startTrio(t, encryption("aescbc:key1", "identity"))
 	c.namespace(t, "missing")

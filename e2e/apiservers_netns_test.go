@@ -14,6 +14,7 @@ import (
 // TestAPIServersOfANetwork has three apiservers with addresses of their own, as every real control plane has, so that
 // svmctl finds them all by itself.
 func TestAPIServersOfANetwork(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	older, newer := encryption("aescbc:key1", "aescbc:key2", "identity"), encryption("aescbc:key2", "aescbc:key1", "identity")
 	c := startTrio(t, older, "--netns")
 	for i := range 5 {

@@ -27,6 +27,7 @@ const (
 // the others do, and stores it at the version before, which it does not serve. Whoever migrates then and drops the old version
 // has it written again by that apiserver.
 func TestAPIServerOfAnOlderRelease(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := startTrio(t, encryption("identity"))
 	stop := c.startOlder(t)
 	lease, address := c.lease(t, third), c.addresses[2]

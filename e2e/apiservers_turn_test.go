@@ -10,6 +10,7 @@ import (
 // objects are rewritten. All that the first one writes is right; a look before the first write alone would call that
 // Complete.
 func TestAPIServerTurnsLaggard(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 3000
 	c := startTrio(t, encryption("aescbc:key1", "identity"))
 	c.namespace(t, "turn")
@@ -39,6 +40,7 @@ func TestAPIServerTurnsLaggard(t *testing.T) {
 
 // TestAPIServersWhileMigrating changes what is known of the apiservers while objects are rewritten.
 func TestAPIServersWhileMigrating(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 60
 	c := startTrio(t, encryption("aescbc:key1", "identity"), "--user", "watcher")
 	c.namespace(t, "while")

@@ -9,6 +9,7 @@ import (
 // TestAPIServersUnasked is a user who may do no more than patch secrets: no apiserver tells that user what it would write, so that
 // each one has to show it.
 func TestAPIServersUnasked(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 60
 	c := startTrio(t, encryption("aescbc:key1", "identity"), "--user", "rewriter")
 	c.allow(t, "rewriter", "patch")

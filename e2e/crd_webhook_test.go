@@ -12,6 +12,7 @@ import (
 // TestSelfieWebhookFailsForFive: a naive version converts one object to see whether the webhook answers, and meets one
 // of the five; or it goes on at the first success and calls the five done; or it prints what the webhook said of them.
 func TestSelfieWebhookFailsForFive(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 2000
 	// The first and the last are among them.
 	failing := []string{"selfie-00000", "selfie-00007", "selfie-00800", "selfie-01234", "selfie-01999"}
@@ -116,6 +117,7 @@ func wantFailingSelfies(t *testing.T, report selfieMigration, names []string, wo
 // TestSelfieWebhookOutOfOrder: a naive version finds out object by object, for as long as it may try each, that nobody
 // converts; or takes a 200 with a wrong conversion in it for a rewrite.
 func TestSelfieWebhookOutOfOrder(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 40
 	p := startPlane(t, "")
 	p.defineSelfies(t, "selfierequests-v1", nil)

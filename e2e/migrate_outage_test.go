@@ -10,6 +10,7 @@ import (
 // TestMigrateOutages takes the apiserver and etcd away half-way through a migration. There are 1,500 secrets all along,
 // moved from one key to the other in each part.
 func TestMigrateOutages(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const count = 1500
 	// An apiserver that has lost its etcd holds each request for this long.
 	p := startPlane(t, encryption("aescbc:key1", "identity"), "--without-controller-manager", "--apiserver-arg=--request-timeout=10s")
