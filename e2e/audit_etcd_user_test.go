@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -48,5 +49,12 @@ func TestEtcdUser(t *testing.T) {
 	migrated.wantCode(t, 0)
 	if report := migrated.migration(t); verdict(report.Verdict) != "Complete" || report.Outcomes.Rewritten != 20 {
 		t.Errorf("verdict %s with %+v", verdict(report.Verdict), report.Outcomes)
+	}
+	// No plaintext is left where this user may look. There might be some under another root.
+	for user, want := range map[string]string{"svmctl": "unknown", "root": "yes"} {
+		report := p.canRemove(t, "identity", want, nil, "--etcd-user", user, "--etcd-password-file", password(user))
+		if doubted := strings.Contains(strings.Join(report.Doubts, "\n"), "other storage roots are not seen"); doubted != (want == "unknown") {
+			t.Errorf("to %s the doubts are %q", user, report.Doubts)
+		}
 	}
 }

@@ -65,6 +65,16 @@ func TestKeysOfAnotherEtcd(t *testing.T) {
 	t.Run("no longer needed there", func(t *testing.T) {
 		p.kubectl(t, "", "annotate", "event", "older", "written=again")
 		p.canRemove(t, "aescbc:key1", "yes", nil, "--endpoints-for", "events="+there)
+		// What lies beside every storage root is read as well.
+		const strange = "/strange/place"
+		p.putByHand(t, strange, "k8s:enc:aescbc:v1:key1:"+string(encryptedCBC(t, "key1", strange, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"x","namespace":"y"}}`)))
+		report := p.canRemove(t, "aescbc:key1", "no", nil, "--endpoints-for", "events="+there)
+		if row := report.row(t, "aescbc:key1"); len(row.Objects) != 1 {
+			t.Errorf("%+v", row)
+		}
+		if _, err := p.etcd.Delete(t.Context(), strange); err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("this cluster as it was", func(t *testing.T) {
 		copied := p.copyEtcd(t)

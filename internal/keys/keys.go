@@ -4,6 +4,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -113,7 +114,7 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 
 // read scans the main etcd and those beside it.
 func (l *look) read(ctx context.Context) error {
-	result, scope, err := l.scan(ctx, l.Store, l.Prefixes)
+	result, scope, err := l.scan(ctx, l.Store, l.Prefixes, l.mayReadAll(ctx))
 	if err != nil {
 		return err
 	}
@@ -126,8 +127,6 @@ func (l *look) read(ctx context.Context) error {
 	if all, err := l.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
 		outside := all - result.Counted
 		l.report.Scope.Outside = &outside
-	} else if len(l.Prefixes) == 0 {
-		l.doubt("whether there are other storage roots is not known, as etcd lets this user read a part alone: %v", err)
 	}
 	if len(l.Prefixes) > 0 {
 		l.doubt("only %s was read: --prefix left the rest out", strings.Join(scope.Prefixes, ", "))
@@ -142,6 +141,19 @@ func (l *look) read(ctx context.Context) error {
 	return nil
 }
 
+// mayReadAll tells whether all of etcd can be read, and not the storage roots alone: what lies beside them, where nobody looks for a
+// root, may be under a key as well. Of kine, which pages by prefix, the roots are read.
+func (l *look) mayReadAll(ctx context.Context) bool {
+	if len(l.Prefixes) > 0 || l.Origin.Kine {
+		return false
+	}
+	_, err := l.Store.Count(ctx, etcdscan.Range{}, 0)
+	if errors.Is(err, etcdscan.ErrPermission) {
+		l.doubt("etcd lets this user read a part alone, and so other storage roots are not seen")
+	}
+	return err == nil
+}
+
 func (l *look) readFurther(ctx context.Context, e Elsewhere) error {
 	var prefixes []string
 	for _, root := range l.roots {
@@ -149,7 +161,7 @@ func (l *look) readFurther(ctx context.Context, e Elsewhere) error {
 			prefixes = append(prefixes, root+"/"+key.DirIn(root, r.Group, r.Name))
 		}
 	}
-	result, scope, err := l.scan(ctx, e.Store, prefixes)
+	result, scope, err := l.scan(ctx, e.Store, prefixes, false)
 	if err != nil {
 		return fmt.Errorf("reading the etcd of %s: %w", namesOf(e.Resources), err)
 	}
@@ -171,10 +183,13 @@ type further struct {
 	shown   bool // an apiserver lists objects that it holds
 }
 
-func (l *look) scan(ctx context.Context, store Store, prefixes []string) (etcdscan.Result, etcdscan.Scope, error) {
+func (l *look) scan(ctx context.Context, store Store, prefixes []string, all bool) (etcdscan.Result, etcdscan.Scope, error) {
 	scope, err := audit.ScopeOf(ctx, store, prefixes, 0)
 	if err != nil {
 		return etcdscan.Result{}, etcdscan.Scope{}, err
+	}
+	if all {
+		scope.Ranges = []etcdscan.Range{{}}
 	}
 	reading := etcdscan.Reading{Source: store, Scope: scope, Opener: l.Opener, Sample: l.Sample, Progress: l.Progress, Announce: l.Announce}
 	result, err := etcdscan.Scan(ctx, reading, discard{})

@@ -102,7 +102,11 @@ func keysSummary(r *keys.Report, palette Palette) string {
 	for _, doubt := range r.Doubts {
 		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Doubt:"), visible(doubt))
 	}
-	fmt.Fprintf(out, "Read at revision %d of etcd under %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
+	if r.Scope.Outside != nil && *r.Scope.Outside == 0 {
+		fmt.Fprintf(out, "Read at revision %d: all of etcd, with the storage roots %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
+	} else {
+		fmt.Fprintf(out, "Read at revision %d of etcd under %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
+	}
 	for _, f := range r.Further {
 		fmt.Fprintf(out, ", and %s at %s", visibleList(f.Resources), visibleList(f.Source.Endpoints))
 	}
