@@ -51,7 +51,17 @@ func TestEtcdUser(t *testing.T) {
 		t.Errorf("verdict %s with %+v", verdict(report.Verdict), report.Outcomes)
 	}
 	// No plaintext is left where this user may look. There might be some under another root.
-	for user, want := range map[string]string{"svmctl": "unknown", "root": "yes"} {
+	root, err := os.ReadFile(password("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(password("part"), []byte("part\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"role", "add", "part"}, {"role", "grant-permission", "part", "read", "--prefix=true", "/registry/"}, {"user", "add", "part:part"}, {"user", "grant-role", "part", "part"}} {
+		p.etcdctl(t, append([]string{"--user", "root:" + strings.TrimSpace(string(root))}, args...)...)
+	}
+	for user, want := range map[string]string{"part": "unknown", "svmctl": "yes"} {
 		report := p.canRemove(t, "identity", want, nil, "--etcd-user", user, "--etcd-password-file", password(user))
 		if doubted := strings.Contains(strings.Join(report.Doubts, "\n"), "other storage roots are not seen"); doubted != (want == "unknown") {
 			t.Errorf("to %s the doubts are %q", user, report.Doubts)
