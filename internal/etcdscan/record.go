@@ -69,11 +69,16 @@ func (c *classified) clear() {
 
 // classify reads one key and its value, and opens it if it has an opener.
 func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, open bool) classified {
-	c := classified{Record: Record{
-		Key: kv.Key, Object: key.Parse(root, kv.Key), Opened: NotTried,
-		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Version: kv.Version, Lease: kv.Lease,
-		Size: int64(len(kv.Value)),
-	}}
+	var c classified
+	c.classify(ctx, root, kv, opener, open)
+	return c
+}
+
+// classify is the function of that name for a zero value, of which a scan has many.
+func (c *classified) classify(ctx context.Context, root string, kv *KeyValue, opener Opener, open bool) {
+	c.Key, c.Object, c.Opened = kv.Key, key.Parse(root, kv.Key), NotTried
+	c.CreateRevision, c.ModRevision, c.Version, c.Lease = kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease
+	c.Size = int64(len(kv.Value))
 	if opener != nil {
 		c.value = opener.Parse(kv.Value)
 	} else {
@@ -87,7 +92,7 @@ func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, ope
 				c.Stored = header.Type
 			}
 		}
-		return c
+		return
 	}
 	switch {
 	case len(kv.Value) == 0:
@@ -106,7 +111,6 @@ func classify(ctx context.Context, root string, kv *KeyValue, opener Opener, ope
 	case opener != nil && open:
 		c.decrypt(opener.Open(ctx, c.Object, kv.Key, kv.Value, c.value))
 	}
-	return c
 }
 
 // decrypt takes over what came of opening the value.

@@ -96,7 +96,8 @@ const atOnce = 16
 func (s *scanner) classify(ctx context.Context, batch []KeyValue, records []classified) {
 	one := func(i int) {
 		kv := &batch[i]
-		records[i] = classify(ctx, s.Scope.Root(kv.Key), kv, s.Opener, s.wanted(kv))
+		records[i] = classified{}
+		records[i].classify(ctx, s.Scope.Root(kv.Key), kv, s.Opener, s.wanted(kv))
 		if s.examiner == nil {
 			records[i].clear() // plaintext lives only while its header is read
 		}

@@ -63,6 +63,7 @@ func (e *Entry) Candidates() []Group {
 type Tally struct {
 	Census  atrest.Census
 	entries map[tallyKey]*Entry
+	recent  [2]recentEntry // neighbours are mostly of the same kinds, and comparing costs less than hashing
 	objects int64
 	bytes   int64
 }
@@ -80,12 +81,29 @@ func (t *Tally) Add(r *Record) *Entry {
 	for _, end := range r.Ends {
 		k.ends += string(rune(end))
 	}
-	e := t.entries[k]
-	if e == nil {
-		e = t.enter(k, r.Ends)
-	}
+	e := t.entry(k, r.Ends)
 	e.Objects++
 	e.Bytes += r.Size
+	return e
+}
+
+// recentEntry is an entry that was added to just now.
+type recentEntry struct {
+	key   tallyKey
+	entry *Entry
+}
+
+func (t *Tally) entry(k tallyKey, ends []int) *Entry {
+	for i := range t.recent {
+		if t.recent[i].entry != nil && t.recent[i].key == k {
+			return t.recent[i].entry
+		}
+	}
+	e := t.entries[k]
+	if e == nil {
+		e = t.enter(k, ends)
+	}
+	t.recent[0], t.recent[1] = recentEntry{k, e}, t.recent[0]
 	return e
 }
 
