@@ -97,8 +97,7 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	if result.Tally.Objects() == 0 && result.Shortfall == nil && len(req.Expectations) == 0 {
 		return ErrNothingFound
 	}
-	if all, err := req.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
-		outside := all - result.Counted
+	if outside, err := etcdscan.CountOutside(ctx, req.Store, scope, result.Pin.Revision); err == nil {
 		r.Scope.Outside = &outside
 	}
 	confirm := func(res verify.Resource) bool {

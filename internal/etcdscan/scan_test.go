@@ -231,3 +231,33 @@ func TestScopeKeepsOffSiblings(t *testing.T) {
 		}
 	}
 }
+
+// TestOutside is all that a scope leaves out, and nothing of what it reads.
+func TestOutside(t *testing.T) {
+	for _, c := range []struct {
+		prefixes []string
+		in, out  []string
+	}{
+		{[]string{"/registry/"}, []string{"/registry/a", "/registry/\xff"}, []string{"", "/", "/a", "/registry", "/registry0", "z"}},
+		{[]string{"/registry"}, []string{"/registry", "/registry/a"}, []string{"/registry-", "/registry.", "/registry0", "/registrya"}},
+		{[]string{"/b/", "/a/c/"}, []string{"/b/x", "/a/c/d"}, []string{"/a/b", "/a/d", "/c", "/b0"}},
+	} {
+		outside := etcdscan.NewScope(c.prefixes, nil).Outside()
+		in := func(k string) bool {
+			return slices.ContainsFunc(outside, func(r etcdscan.Range) bool { return k >= r.Start && (r.End == "" || k < r.End) })
+		}
+		for _, k := range c.in {
+			if in(k) {
+				t.Errorf("%q: %q is read, and counted as outside by %q", c.prefixes, k, outside)
+			}
+		}
+		for _, k := range c.out {
+			if !in(k) {
+				t.Errorf("%q: %q is not read, and not outside of it: %q", c.prefixes, k, outside)
+			}
+		}
+	}
+	if outside := (etcdscan.Scope{Ranges: []etcdscan.Range{{}}}).Outside(); len(outside) > 0 {
+		t.Errorf("%q is outside of everything", outside)
+	}
+}

@@ -1,6 +1,7 @@
 package etcdscan
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -59,6 +60,36 @@ func NewScope(prefixes, roots []string) Scope {
 	s.Roots = slices.Compact(s.Roots)
 	slices.SortStableFunc(s.Roots, func(a, b string) int { return len(b) - len(a) })
 	return s
+}
+
+// Outside are the ranges that make up the rest of the store.
+func (s Scope) Outside() []Range {
+	ranges := slices.SortedFunc(slices.Values(s.Ranges), func(a, b Range) int { return strings.Compare(a.Start, b.Start) })
+	var outside []Range
+	at := ""
+	for _, r := range ranges {
+		if r.Start > at {
+			outside = append(outside, Range{Start: at, End: r.Start})
+		}
+		if r.End == "" {
+			return outside
+		}
+		at = max(at, r.End)
+	}
+	return append(outside, Range{Start: at})
+}
+
+// CountOutside is the number of keys that a scan of the scope does not read.
+func CountOutside(ctx context.Context, src Source, scope Scope, revision int64) (int64, error) {
+	var n int64
+	for _, r := range scope.Outside() {
+		inside, err := src.Count(ctx, r, revision)
+		if err != nil {
+			return 0, err
+		}
+		n += inside
+	}
+	return n, nil
 }
 
 // besidePrefix tells whether a range is the single key that bears the name of a prefix, which follows it.

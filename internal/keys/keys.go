@@ -124,8 +124,7 @@ func (l *look) read(ctx context.Context) error {
 	l.roots, l.pin = scope.Roots, result.Pin
 	describe(&l.report.Source, result)
 	l.report.Scope = scopeOf(scope, result, len(l.Prefixes) == 0)
-	if all, err := l.Store.Count(ctx, etcdscan.Range{}, result.Pin.Revision); err == nil {
-		outside := all - result.Counted
+	if outside, err := etcdscan.CountOutside(ctx, l.Store, scope, result.Pin.Revision); err == nil {
 		l.report.Scope.Outside = &outside
 	}
 	if len(l.Prefixes) > 0 {
