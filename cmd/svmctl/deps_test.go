@@ -51,6 +51,7 @@ var layers = map[string]layer{
 	"internal/etcdscan/key":      {atAll: slices.Concat(clients, transformers, printing, codecs, ours("etcdscan"))},
 	"internal/etcdscan/stored":   {atAll: slices.Concat(clients, transformers, printing, []string{"k8s.io/api", "k8s.io/apimachinery", "crypto"}, ours("etcdscan"))},
 	"internal/etcdscan/live":     {atAll: slices.Concat(kubeClients, transformers, ours("audit", "verify", "rewrite", "migrate"))},
+	"internal/etcdscan/snapshot": {atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}, ours("audit", "verify", "rewrite", "migrate"))},
 	"internal/etcdscan/etcdtest": {atAll: slices.Concat(kubeClients, transformers)},
 	"internal/spool":             {atAll: slices.Concat(clients, transformers, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
 	"internal/storageversion":    {atAll: slices.Concat(clients, transformers, printing, codecs, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
@@ -64,7 +65,7 @@ var layers = map[string]layer{
 var soleUsers = map[string][]string{
 	"go.etcd.io/etcd/client/v3":           {"internal/etcdscan/live", "internal/etcdscan/etcdtest", "bench"},
 	"go.etcd.io/etcd/server/v3":           {"internal/etcdscan/etcdtest"},
-	"go.etcd.io/bbolt":                    {},
+	"go.etcd.io/bbolt":                    {"internal/etcdscan/snapshot"},
 	"k8s.io/apiserver":                    {"internal/etcdscan/decrypt", "bench"},
 	"k8s.io/apiextensions-apiserver":      {"internal/crd", "internal/crd/upgrade"},
 	"k8s.io/kubernetes":                   {},

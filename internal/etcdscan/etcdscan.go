@@ -68,3 +68,10 @@ type Source interface {
 	// Read yields all keys in r in their order, in batches whose size in memory is bounded. After an error it ends.
 	Read(ctx context.Context, r Range, revision int64) iter.Seq2[[]KeyValue, error]
 }
+
+// Doubter is a Source that can tell, once it was read, why what it gave is no proof.
+type Doubter interface {
+	Source
+	// Doubts is nil if everything that was read is what was once written, and all of it. A scan that cannot say so is not whole.
+	Doubts(ctx context.Context) error
+}

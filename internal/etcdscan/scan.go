@@ -109,6 +109,11 @@ func scanOnce(ctx context.Context, reading Reading, sink Sink) (Result, error) {
 	if res.Tally.Objects() != res.Counted {
 		res.Shortfall = fmt.Errorf("read %d keys where the store counts %d at revision %d", res.Tally.Objects(), res.Counted, pin.Revision)
 	}
+	if doubter, ok := src.(Doubter); ok && res.Shortfall == nil {
+		if err := doubter.Doubts(ctx); err != nil {
+			return shortOrFail(ctx, res, err)
+		}
+	}
 	res.Tally.Resolve()
 	return res, nil
 }

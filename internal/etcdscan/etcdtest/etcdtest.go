@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,15 @@ type Server struct {
 	Endpoint string
 	Client   *clientv3.Client
 	Etcd     *embed.Etcd
+	stop     sync.Once
+}
+
+// Stop ends etcd before the test does, so that its files can be looked at.
+func (s *Server) Stop() {
+	s.stop.Do(func() {
+		s.Client.Close()
+		s.Etcd.Close()
+	})
 }
 
 // Start runs etcd on unix sockets until the test ends. Change alters its configuration.
@@ -45,19 +55,21 @@ func Start(t testing.TB, change ...func(*embed.Config)) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(etcd.Close)
+	s := &Server{Etcd: etcd}
 	select {
 	case <-etcd.Server.ReadyNotify():
 	case <-time.After(30 * time.Second):
+		etcd.Close()
 		t.Fatal("etcd did not become ready in 30 s")
 	}
-	endpoint := cfg.ListenClientUrls[0].String()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	s.Endpoint = cfg.ListenClientUrls[0].String()
+	s.Client, err = clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint}, Logger: zap.NewNop()})
 	if err != nil {
+		etcd.Close()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close() })
-	return &Server{Endpoint: endpoint, Client: client, Etcd: etcd}
+	t.Cleanup(s.Stop)
+	return s
 }
 
 // Put writes one key and returns its revision.

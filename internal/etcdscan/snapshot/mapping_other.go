@@ -1,0 +1,16 @@
+//go:build !unix
+
+package snapshot
+
+import (
+	"errors"
+	"os"
+)
+
+func mapFile(*os.File, int64) ([]byte, error) {
+	return nil, errors.New("files cannot be mapped on this system")
+}
+
+func unmap([]byte) error { return nil }
+
+func inUse(*os.File) bool { return false }

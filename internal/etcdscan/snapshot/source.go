@@ -1,0 +1,190 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sort"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+)
+
+const (
+	batchKeys  = 512
+	batchBytes = 1 << 20
+)
+
+// Pin implements etcdscan.Source.
+func (f *File) Pin(_ context.Context, _ etcdscan.Range, revision int64) (etcdscan.Pin, error) {
+	revision, err := f.revision(revision)
+	return etcdscan.Pin{Revision: revision}, err
+}
+
+// revision is the one that is meant; 0 for the newest.
+func (f *File) revision(r int64) (int64, error) {
+	switch {
+	case r == 0:
+		return f.newest, nil
+	case r > f.newest:
+		return 0, fmt.Errorf("revision %d: %w (the newest is %d)", r, etcdscan.ErrFutureRevision, f.newest)
+	case r < f.compacted:
+		return 0, fmt.Errorf("revision %d: %w", r, etcdscan.ErrCompacted)
+	}
+	return r, nil
+}
+
+// Count implements etcdscan.Source.
+func (f *File) Count(ctx context.Context, r etcdscan.Range, revision int64) (int64, error) {
+	_, from, to, err := f.find(ctx, r, revision)
+	return int64(to - from), err
+}
+
+// First implements etcdscan.Source.
+func (f *File) First(ctx context.Context, r etcdscan.Range, revision int64) (k string, found bool, err error) {
+	ix, from, to, err := f.find(ctx, r, revision)
+	if err != nil || from == to {
+		return "", false, err
+	}
+	err = guarded(func() error {
+		key, err := f.keyAt(ix.places[from])
+		k = string(key)
+		return err
+	})
+	return k, err == nil, err
+}
+
+// find is the places of a range in the index of a revision.
+func (f *File) find(ctx context.Context, r etcdscan.Range, revision int64) (ix *index, from, to int, err error) {
+	if revision, err = f.revision(revision); err != nil {
+		return nil, 0, 0, err
+	}
+	if ix, err = f.indexAt(ctx, revision); err != nil {
+		return nil, 0, 0, err
+	}
+	err = guarded(func() error {
+		var err error
+		if from, err = f.search(ix, r.Start); err != nil {
+			return err
+		}
+		if to = len(ix.places); r.End != "" {
+			to, err = f.search(ix, r.End)
+		}
+		to = max(from, to)
+		return err
+	})
+	return ix, from, to, err
+}
+
+func (f *File) indexAt(ctx context.Context, revision int64) (*index, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.index == nil || f.index.revision != revision {
+		f.index = nil // not two at a time
+		ix, err := f.makeIndex(ctx, revision)
+		if err != nil {
+			return nil, err
+		}
+		f.index = ix
+	}
+	return f.index, nil
+}
+
+// search is the number of the first key that is not before k.
+func (f *File) search(ix *index, k string) (int, error) {
+	var failed error
+	n := sort.Search(len(ix.places), func(i int) bool {
+		key, err := f.keyAt(ix.places[i])
+		if err != nil {
+			failed = err
+		}
+		return string(key) >= k
+	})
+	return n, failed
+}
+
+// Read implements etcdscan.Source. What it yields is a copy: who opens a value may do so in its place, and the file may be cut off
+// by somebody else.
+func (f *File) Read(ctx context.Context, r etcdscan.Range, revision int64) iter.Seq2[[]etcdscan.KeyValue, error] {
+	return func(yield func([]etcdscan.KeyValue, error) bool) {
+		ix, from, to, err := f.find(ctx, r, revision)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		var b batch
+		for from < to {
+			if ctx.Err() != nil {
+				yield(nil, context.Cause(ctx))
+				return
+			}
+			n := 0
+			err := guarded(func() (err error) {
+				n, err = b.fill(f, ix.places[from:to])
+				return err
+			})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			from += n
+			if !yield(b.kvs, nil) {
+				return
+			}
+		}
+	}
+}
+
+// batch is some keys with copies of their values.
+type batch struct {
+	kvs    []etcdscan.KeyValue
+	writes []write
+	keys   []byte
+	values []byte
+}
+
+// fill takes what comes first of places, and returns how many that are.
+func (b *batch) fill(f *File, places []place) (int, error) {
+	b.writes, b.kvs = b.writes[:0], b.kvs[:0]
+	keys, values := 0, 0
+	for _, at := range places[:min(batchKeys, len(places))] {
+		name, value, err := f.element(at)
+		if err != nil {
+			return 0, err
+		}
+		r, _ := parseRevision(name)
+		w, ok := parseWrite(value)
+		if !ok || w.mod != r.main {
+			return 0, damaged(uint64(at>>elementBits), "the write at revision %d is not of that revision", r.main)
+		}
+		if len(b.writes) > 0 && values+len(w.value) > batchBytes {
+			break
+		}
+		keys, values = keys+len(w.key), values+len(w.value)
+		b.writes = append(b.writes, w)
+	}
+	b.copy(keys, values)
+	return len(b.kvs), nil
+}
+
+func (b *batch) copy(keys, values int) {
+	if cap(b.values) < values {
+		b.values = make([]byte, 0, max(values, batchBytes))
+	}
+	b.keys, b.values = b.keys[:0], b.values[:0]
+	for i := range b.writes {
+		b.keys = append(b.keys, b.writes[i].key...)
+		b.values = append(b.values, b.writes[i].value...)
+	}
+	names, value := string(b.keys), b.values
+	for i := range b.writes {
+		w := &b.writes[i]
+		b.kvs = append(b.kvs, etcdscan.KeyValue{Key: names[:len(w.key)], Value: value[:len(w.value):len(w.value)],
+			CreateRevision: w.created, ModRevision: w.mod, Version: w.version, Lease: w.lease})
+		names, value = names[len(w.key):], value[len(w.value):]
+	}
+}
+
+var (
+	_ etcdscan.Source  = (*File)(nil)
+	_ etcdscan.Doubter = (*File)(nil)
+)
