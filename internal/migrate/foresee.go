@@ -68,7 +68,7 @@ func (m *migration) foreseeCustom(ctx context.Context, t *target, p *PlannedReso
 		return err
 	}
 	if p.Converted > 0 {
-		m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("the conversion webhook of %s converts %d objects on the way: what it drops, or the schema that they come to, was not checked", t.name, p.Converted))
+		m.report.Warnings = append(m.report.Warnings, fmt.Sprintf("objects of %s that its conversion webhook converts on the way: %d; what it drops, or the schema that they come to, was not checked", t.name, p.Converted))
 	}
 	if !t.definition.Conversion.Webhook() || m.DryRun == ClientDryRun {
 		return nil
