@@ -13,7 +13,7 @@ import (
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/crd"
 	"github.com/svmctl/svmctl/internal/etcdscan"
-	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/keys"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/expect"
@@ -25,7 +25,7 @@ func newAuditCommand(p *program) *cobra.Command {
 		expected, expectedVersions []string
 		output                     string
 		maxFindings                int64
-		storageVersions            bool
+		storageVersions, history   bool
 		candidate                  string
 	)
 	cmd := &cobra.Command{
@@ -37,6 +37,9 @@ Complete, Incomplete or Indeterminate. What was not read is never clean.
 
 With --encryption-provider-config every value is opened, its own metadata is compared with the key it lies under, and each
 resource is expected under the key that the file writes it with. Without it a key's name is what a value says itself.
+
+With --snapshot it reads files in place of an etcd, each at the newest revision in it; a file is never written to. Its SHA-256 is
+compared with the one at its end: where that is wrong the verdict is Indeterminate, and where there is none bolt's own check has to pass.
 
 It only reads. The apiserver is asked for two things alone: whether a resource that was expected and not found in etcd
 really has no objects, and with --expect-storage-versions at which version it stores each resource. Objects at another
@@ -56,11 +59,19 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
   # before another file is rolled out: what could an apiserver with it no longer read, and what would it rewrite?
   svmctl audit --encryption-provider-config /etc/kubernetes/enc/enc.yaml --candidate next.yaml
 
+  # what is in a backup, and could it be restored with this EncryptionConfiguration?
+  svmctl audit --snapshot backup.db --encryption-provider-config /etc/kubernetes/enc/enc.yaml
+
+  # is plaintext still to be had from older revisions?
+  svmctl audit --prefix /registry/secrets --history
+
   # one resource under another storage root, for a program
   svmctl audit --prefix /kubernetes.io/secrets -o json`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	etcd.addSnapshot(cmd.Flags())
+	etcd.addStream(cmd.Flags())
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
@@ -68,6 +79,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
 	cmd.Flags().StringArrayVar(&expectedVersions, "expect-version", nil, "expect `RESOURCE=APIVERSION`, such as deployments.apps=apps/v1; repeatable")
 	cmd.Flags().BoolVar(&storageVersions, "expect-storage-versions", false, "expect every resource at the apiVersion that the API declares: custom resources in their definition, others in discovery")
+	cmd.Flags().BoolVar(&history, "history", false, "count the older revisions as well that etcd still gives to whoever asks for them, from its last compaction on")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
 	cmd.Flags().Int64Var(&maxFindings, "max-findings", -1, "list at most `N` findings (default: 20 in tables, all elsewhere)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -116,72 +128,112 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 				return err
 			}
 		}
-		store, err := etcd.open(ctx)
+		sources, err := etcd.sources()
 		if err != nil {
 			return err
 		}
-		defer store.Close()
-		progress := new(etcdscan.Progress)
-		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
-		result, err := audit.Run(ctx, audit.Request{
-			Store: store, Origin: origin(store), Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations,
-			Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce(judging), Elsewhere: away(facts, etcd),
-			ConfirmEmpty: func(ctx context.Context, r verify.Resource) bool {
-				cfg, err := kube.config()
-				return err == nil && confirmEmpty(ctx, cfg, store, expectations, r)
-			},
-			Version: version, Now: time.Now, Progress: progress,
-		})
-		stopProgress()
 		p.warn(gaps)
-		if err != nil {
-			return err
-		}
-		if storageVersions && result.Unsupported == nil {
-			if err := sameStore(ctx, kube, store, unlocked.opener(), result); err != nil {
-				result.Close()
+		look := func(src *source) error {
+			progress := new(etcdscan.Progress)
+			stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
+			result, err := audit.Run(ctx, audit.Request{
+				Store: src.store, Origin: src.origin, Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations, History: history,
+				Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce(judging), Elsewhere: away(facts, etcd),
+				ConfirmEmpty: emptyInAPI(src, kube, expectations), Version: version, Now: time.Now, Progress: progress,
+			})
+			stopProgress()
+			if err != nil {
 				return err
 			}
+			defer result.Close()
+			if err := src.describe(ctx, &result.Source); err != nil {
+				return err
+			}
+			if storageVersions && result.Unsupported == nil {
+				if err := sameStore(ctx, kube, src, unlocked.opener(), result); err != nil {
+					return err
+				}
+			}
+			if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
+				return fmt.Errorf("writing the report: %w", err)
+			}
+			if result.Unsupported != nil {
+				return &exitError{code: exitIndeterminate, err: result.Unsupported}
+			}
+			exit := verdictExit(result.Verdict)
+			if exit == nil {
+				return nil
+			}
+			return judging.withSilentPlugin(exit, result.Silent, expectations.NeedsKeyID)
 		}
-		defer result.Close()
-		if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
-		}
-		if result.Unsupported != nil {
-			return &exitError{code: exitIndeterminate, err: result.Unsupported}
-		}
-		exit := verdictExit(result.Verdict)
-		if exit == nil {
-			return nil
-		}
-		return judging.withSilentPlugin(exit, result.Silent, expectations.NeedsKeyID)
+		return p.each(ctx, sources, look)
 	}
 	return cmd
 }
 
+// each looks at one source after the other. With several, what is the matter with one of them keeps nobody from the others.
+func (p *program) each(ctx context.Context, sources []func(context.Context) (*source, error), look func(*source) error) error {
+	one := func(open func(context.Context) (*source, error)) error {
+		src, err := open(ctx)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		return look(src)
+	}
+	if len(sources) == 1 {
+		return one(sources[0])
+	}
+	var codes []int
+	for _, open := range sources {
+		err := one(open)
+		if ctx.Err() != nil {
+			return err
+		}
+		codes = append(codes, report(p.err, err))
+	}
+	return worst(codes)
+}
+
+// emptyInAPI asks the API whether there is none of a resource that was expected and not found; nil for a file, of whose day the API
+// knows nothing.
+func emptyInAPI(src *source, kube *kubeFlags, expectations verify.Expectations) func(context.Context, verify.Resource) bool {
+	if src.kept() {
+		return nil
+	}
+	return func(ctx context.Context, r verify.Resource) bool {
+		cfg, err := kube.config()
+		return err == nil && confirmEmpty(ctx, cfg, src.now(), expectations, r)
+	}
+}
+
 // confirmEmpty asks the API whether there is none of a resource that was expected and not found.
-func confirmEmpty(ctx context.Context, cfg *rest.Config, store *live.Store, expectations verify.Expectations, r verify.Resource) bool {
+func confirmEmpty(ctx context.Context, cfg *rest.Config, store keys.Store, expectations verify.Expectations, r verify.Resource) bool {
 	e, _ := expectations.For(r)
 	return expect.Empty(ctx, cfg, r, store.Revision) || e.Configured.Asked && expect.Absent(ctx, cfg, r, store.Revision)
 }
 
-// sameStore makes sure that the apiserver speaks of this etcd.
-func sameStore(ctx context.Context, kube *kubeFlags, store *live.Store, opener etcdscan.Opener, result *audit.Report) error {
+// sameStore makes sure that the apiserver speaks of this etcd. A file that somebody has kept is a copy of it, and may be an old one.
+func sameStore(ctx context.Context, kube *kubeFlags, src *source, opener etcdscan.Opener, result *audit.Report) error {
 	cfg, err := kube.config()
 	if err != nil {
 		return err
 	}
-	switch expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(store, opener), store.Revision) {
-	case expect.Same:
+	switch kin := expect.SameStore(ctx, cfg, result.Roots, etcdscan.Payload(src.now(), opener), src.now().Revision); {
+	case kin == expect.Same, src.kept() && (kin == expect.Alike || kin == expect.Copy):
 		return nil
-	case expect.Alike:
+	case kin == expect.Foreign && src.kept():
+		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning,
+			Message: "nothing shows that this file is of the apiserver's cluster: the namespace kube-system in it is another, or has been changed since"})
+		return nil
+	case kin == expect.Foreign:
+		return migrate.ErrForeignEtcd
+	case kin == expect.Alike:
 		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.AlikeDoubt})
 		return nil
-	case expect.Copy:
+	case kin == expect.Copy:
 		result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning, Message: expect.CopyDoubt})
 		return nil
-	case expect.Foreign:
-		return migrate.ErrForeignEtcd
 	}
 	result.Doubt(audit.Reason{Code: verify.NotConfirmed, Severity: verify.Warning,
 		Message: "nothing shows that this etcd is the one of this apiserver: the verb get on namespaces would, where kube-system lies in it unencrypted"})

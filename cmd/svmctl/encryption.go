@@ -37,6 +37,27 @@ func addEncryptionFlags(fs *pflag.FlagSet) *encryptionFlags {
 	return f
 }
 
+// addEncryptionFile names the file to a command that opens nothing.
+func addEncryptionFile(fs *pflag.FlagSet) *encryptionFlags {
+	f := &encryptionFlags{set: fs, open: openNone}
+	fs.StringVar(&f.file, "encryption-provider-config", "", "EncryptionConfiguration `file` of the apiserver: it tells the names of keys, and what is to be encrypted")
+	return f
+}
+
+// read reads the file, if there is one, and asks nobody.
+func (f *encryptionFlags) read() (*encryption.Configuration, *audit.Encryption, error) {
+	if f.file == "" {
+		return nil, nil, nil
+	}
+	keyring, err := decrypt.Load(f.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	u := &unlocked{keyring: keyring, open: openNone}
+	defer u.close()
+	return u.config(), u.named(), nil
+}
+
 // unlocked is an EncryptionConfiguration at work. Without a file it opens nothing and expects nothing.
 type unlocked struct {
 	keyring *decrypt.Keyring

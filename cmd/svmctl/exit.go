@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,9 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/decrypt"
 	"github.com/svmctl/svmctl/internal/etcdscan/live"
+	"github.com/svmctl/svmctl/internal/etcdscan/snapshot"
 	"github.com/svmctl/svmctl/internal/migrate"
+	"github.com/svmctl/svmctl/internal/residue"
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -68,6 +71,16 @@ func verdictExit(v verify.Verdict) error {
 		return &exitError{code: exitIncomplete}
 	case verify.Indeterminate:
 		return &exitError{code: exitIndeterminate}
+	}
+	return nil
+}
+
+// worst is the exit status of several reports: no report weighs more than Incomplete, and that more than Indeterminate.
+func worst(codes []int) error {
+	for _, code := range []int{exitInterrupted, exitFailed, exitIncomplete, exitIndeterminate} {
+		if slices.Contains(codes, code) {
+			return &exitError{code: code}
+		}
 	}
 	return nil
 }
@@ -154,6 +167,14 @@ func hintsFor(err error) []string {
 		return []string{"kine can be read from 0.16.5 or 0.17.1 on, in SQLite, PostgreSQL or MySQL: update k3s, or use a server with embedded etcd (--cluster-init)"}
 	case errors.Is(err, live.ErrSeveralKine):
 		return []string{"name one endpoint"}
+	case errors.Is(err, snapshot.ErrInUse):
+		return []string{inUseHint}
+	case errors.Is(err, residue.ErrNothing):
+		return []string{"a data directory has member/snap/db in it; of a compressed file, unpack it first"}
+	case errors.Is(err, snapshot.ErrForeign), errors.Is(err, snapshot.ErrNotEtcd), errors.Is(err, snapshot.ErrNoDatabase):
+		return []string{"what can be read is what etcdctl snapshot save wrote, a copied member/snap/db, or a directory with one in it; unpack what is compressed first"}
+	case errors.Is(err, snapshot.ErrTruncated):
+		return []string{"the copy did not come to its end: compare its size with that of the file it was made of, and copy it again"}
 	case errors.Is(err, live.ErrNoSnapshot):
 		return []string{"back up the database itself, and leave --snapshot-first out"}
 	case errors.Is(err, etcdscan.ErrCompacted):

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
+	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/snapshot"
 	"github.com/svmctl/svmctl/internal/keys"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -19,7 +21,7 @@ import (
 func newKeysCommand(p *program) *cobra.Command {
 	var (
 		output, canRemove string
-		further           []string
+		further, kept     []string
 		oneEtcd           bool
 		settle            time.Duration
 	)
@@ -37,6 +39,10 @@ another: old values stay in etcd's history, free pages and write-ahead log, and 
 Under KMS v2 each key ID has a row: removable is then the key encryption key at the provider. The resources of apiservers
 with --etcd-servers-overrides are read with --endpoints-for, by the same certificates.
 
+With --snapshots the files that are kept beside etcd are read as well: which keys each needs to be restored, and which hold plaintext
+of resources that are encrypted elsewhere. A key that one of them needs is not destroyable. Where no etcd is named or found, they
+are all that is read.
+
 It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		Example: `  # on a control-plane node, where all of this is found: which keys are needed, and where?
   svmctl keys
@@ -44,16 +50,21 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
   # can key1 be taken out of the EncryptionConfiguration?
   svmctl keys --encryption-provider-config /etc/kubernetes/enc/enc.yaml --can-remove aescbc:key1
 
+  # which backups need which key, and which hold secrets in plaintext?
+  svmctl keys --snapshots /var/backups/etcd --encryption-provider-config /etc/kubernetes/enc/enc.yaml
+
   # the same where events live in an etcd of their own
   svmctl keys --can-remove aescbc:key1 --endpoints-for events=https://10.0.0.7:2379`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	etcd.addSnapshot(cmd.Flags())
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
 	servers := new(apiserverFlags)
 	servers.add(cmd.Flags())
 	cmd.Flags().StringVar(&canRemove, "can-remove", "", "answer for one key, as `PROVIDER:KEY[:KEYID]`: can it be removed?")
+	cmd.Flags().StringArrayVar(&kept, "snapshots", nil, "tell which keys the files in a `directory` need to be restored, and which hold plaintext; also a single file, repeatable")
 	cmd.Flags().StringArrayVar(&further, "endpoints-for", nil, "read the objects of one resource in another etcd, as `RESOURCE=URL[,URL]`; repeatable")
 	cmd.Flags().DurationVar(&settle, "settle", 10*time.Second, "for --can-remove, how long after an apiserver has loaded its configuration etcd is read: what was encrypted before may still be on its way")
 	cmd.Flags().BoolVar(&oneEtcd, "no-etcd-overrides", false, "take it as known that no apiserver has --etcd-servers-overrides, where neither /flagz nor a manifest tells")
@@ -89,15 +100,26 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		defer unlocked.close()
 		req.Opener, req.Sample, req.Encryption, req.Config, req.Current = unlocked.opener(), unlocked.sample(), unlocked.named(), unlocked.config(), unlocked.current
 		req.Announce = p.announce(unlocked)
-		if req.APIServers, err = kube.config(); err != nil {
+		if len(kept) > 0 {
+			if req.Kept, err = snapshot.Files(kept); err != nil {
+				return err
+			}
+		}
+		src := &source{origin: audit.Source{Type: "snapshot", Integrity: "absent"}}
+		req.Origin = src.origin
+		if len(kept) == 0 || etcd.told() {
+			if src, err = etcd.source(ctx); err != nil {
+				return err
+			}
+			defer src.Close()
+			req.Store, req.Origin = src.store, src.origin
+		}
+		switch req.APIServers, err = kube.config(); {
+		case req.Store == nil || src.kept():
+			req.APIServers, req.Unasked = nil, "a file was read, which tells nothing of the etcd that they use"
+		case err != nil:
 			req.APIServers, req.Unasked = nil, err.Error()
 		}
-		store, err := etcd.open(ctx)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		req.Store, req.Origin = store, origin(store)
 		if p.errTerminal {
 			req.Waiting = func(d time.Duration) {
 				fmt.Fprintf(p.err, "%swaiting %s for writes that may be under way\n", clearLine, d.Round(time.Second))
@@ -116,6 +138,9 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 			return &exitError{code: exitUsage, err: err, hints: []string{"there are " + strings.Join(unknown.Have, ", ")}}
 		}
 		if err != nil {
+			return err
+		}
+		if err := src.describe(ctx, &result.Source); err != nil {
 			return err
 		}
 		if err := render.Keys(p.out, result, opts); err != nil {

@@ -56,7 +56,7 @@ each object that is in the way. It never writes to etcd, and it never prints a b
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().StringVar(&p.color, "color", "auto", "colour the output: auto, always or never")
-	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newKeysCommand(p), newCRDsCommand(p), newVersionCommand(p))
+	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newKeysCommand(p), newCRDsCommand(p), newResidueCommand(p), newVersionCommand(p))
 	for _, cmd := range root.Commands() {
 		if cmd.Runnable() && cmd.Name() != "version" {
 			cmd.Long = strings.TrimSpace(cmd.Long) + "\n" + exitStatus

@@ -40,6 +40,7 @@ type Request struct {
 	Elsewhere    []verify.Resource // known to lie in another store, which is not read
 	// ConfirmEmpty asks the API whether a resource that was expected and not found really has no objects. It may be nil.
 	ConfirmEmpty func(context.Context, verify.Resource) bool
+	History      bool          // count the older revisions that the store still gives as well
 	Also         etcdscan.Sink // takes every record as well, and payloads if it is an Examiner; may be nil
 	Version      string        // of svmctl
 	Now          func() time.Time
@@ -100,11 +101,30 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	if outside, err := etcdscan.CountOutside(ctx, req.Store, scope, result.Pin.Revision); err == nil {
 		r.Scope.Outside = &outside
 	}
+	if req.History {
+		if err := r.lookBack(ctx, req, scope, result.Pin.Revision); err != nil {
+			return err
+		}
+	}
 	confirm := func(res verify.Resource) bool {
 		// The API can speak of now alone, not of an older revision that was asked for.
 		return req.Revision == 0 && req.ConfirmEmpty != nil && req.ConfirmEmpty(ctx, res)
 	}
 	r.finish(result, req, confirm, scope)
+	return nil
+}
+
+// lookBack counts the older revisions. They are judged by nobody.
+func (r *Report) lookBack(ctx context.Context, req Request, scope etcdscan.Scope, revision int64) error {
+	past, err := etcdscan.History(ctx, req.Store, scope, revision, req.Opener)
+	if err != nil {
+		return err
+	}
+	r.Scope.History = true
+	r.History = &History{Compacted: past.Compacted, Revisions: past.Tally.Objects(), Groups: []OldGroup{}}
+	for _, e := range past.Tally.Entries() {
+		r.History.Groups = append(r.History.Groups, OldGroup{Root: e.Root, Group: e.Group.Group, Resource: e.Resource, AtRest: e.AtRest, Note: e.Note, Revisions: e.Objects, Bytes: e.Bytes})
+	}
 	return nil
 }
 

@@ -32,6 +32,7 @@ type Report struct {
 	Encryption   *Encryption      `json:"encryptionConfig"` // null: there was none at hand
 	Candidate    *Encryption      `json:"candidate"`        // the EncryptionConfiguration that was judged instead of the objects; null: none
 	Groups       []Group          `json:"groups"`
+	History      *History         `json:"history"` // null: nobody looked
 	FindingCount int64            `json:"findingCount"`
 	Roots        []string         `json:"-"` // storage roots by which the keys were named; one may lie within another
 	Entries      []etcdscan.Entry `json:"-"` // the groups with all that they were judged by
@@ -123,6 +124,24 @@ type Group struct {
 	Bytes         int64             `json:"bytes"`
 
 	Worst verify.Severity `json:"-"` // of the faults of its objects; empty for none
+}
+
+// History is the older revisions that the store still gives to whoever asks for one.
+type History struct {
+	Compacted int64      `json:"compacted"` // the oldest revision that can be read; 0 for the first
+	Revisions int64      `json:"revisions"`
+	Groups    []OldGroup `json:"groups"`
+}
+
+// OldGroup is the older revisions that have everything below in common. They are not opened.
+type OldGroup struct {
+	Root      string            `json:"root"`
+	Group     string            `json:"group"`
+	Resource  string            `json:"resource"`
+	AtRest    atrest.Encryption `json:"atRest"`
+	Note      string            `json:"note"`
+	Revisions int64             `json:"revisions"`
+	Bytes     int64             `json:"bytes"`
 }
 
 // Finding is one thing that is the matter with one object.

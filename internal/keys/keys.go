@@ -38,10 +38,11 @@ type Elsewhere struct {
 
 // Request is what to look at.
 type Request struct {
-	Store    Store
+	Store    Store // nil: only the files that are kept
 	Origin   audit.Source
 	Further  []Elsewhere
 	Prefixes []string // empty: the storage roots found in etcd
+	Kept     []string // files that are kept beside it, each a snapshot, a copied database or a data directory
 
 	Opener     etcdscan.Opener // nil: ciphertext stays closed
 	Sample     bool
@@ -86,18 +87,15 @@ type look struct {
 func Run(ctx context.Context, req Request) (*Report, error) {
 	l := &look{Request: req, report: &Report{
 		APIVersion: audit.APIVersion, Kind: "KeyReport", Tool: audit.Tool{Version: req.Version}, Source: req.Origin, Encryption: req.Encryption,
-		StartedAt: req.Now().UTC(), Further: []Further{}, Doubts: []string{}, Warnings: []string{}, Keys: []Row{},
+		StartedAt: req.Now().UTC(), Further: []Further{}, Doubts: []string{}, Warnings: []string{}, Keys: []Row{}, Snapshots: []Kept{},
 	}}
 	if l.report.Source.Endpoints == nil {
 		l.report.Source.Endpoints = []string{}
 	}
-	if err := l.ask(ctx); err != nil {
+	if err := l.readKept(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.read(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.askAgain(ctx); err != nil {
+	if err := l.readLive(ctx); err != nil {
 		return nil, err
 	}
 	l.makeRows()
@@ -110,6 +108,22 @@ func Run(ctx context.Context, req Request) (*Report, error) {
 	}
 	l.report.FinishedAt = req.Now().UTC()
 	return l.report, nil
+}
+
+// readLive reads etcd between two looks at the apiservers.
+func (l *look) readLive(ctx context.Context) error {
+	if l.Store == nil {
+		l.report.Scope.Prefixes = []string{}
+		l.doubt("no etcd was read")
+		return nil
+	}
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	return l.askAgain(ctx)
 }
 
 // read scans the main etcd and those beside it.

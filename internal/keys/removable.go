@@ -35,15 +35,23 @@ func (e *UnknownKeyError) Error() string {
 	return fmt.Sprintf("there is no key %s, neither in the EncryptionConfiguration nor in etcd", e.Key)
 }
 
-// residue is what may hold values under a key that nothing live needs any more.
-var residue = []string{"older revisions in etcd, until compaction", "free pages of etcd's file, until defragmentation", "etcd's write-ahead log, until it is rotated", "snapshots and backups, as long as they are kept"}
+// residue is what may hold values under a key that nothing live needs any more, with the step that clears it.
+var residue = []string{
+	"older revisions in etcd: etcdctl compact",
+	"free pages of etcd's file: etcdctl defrag, on each member",
+	"etcd's write-ahead log: it is rotated as etcd is written to (svmctl residue counts what is in all three)",
+}
 
 func (l *look) judge() error {
 	l.report.Doubts = append(append(l.report.Doubts, l.against...), l.doubts...)
 	for _, r := range l.rows {
 		r.Removable, r.Reason = l.removable(r)
+		needing, _ := l.keptAgainst(r)
 		if r.Destroyable = r.Removable; r.Removable == Yes {
 			r.Destroyable = Unknown
+		}
+		if len(needing) > 0 && r.Provider != atrest.Identity {
+			r.Destroyable = No
 		}
 	}
 	if l.CanRemove == nil {
@@ -116,7 +124,31 @@ func (l *look) answer(w *Wanted) (*CanRemove, error) {
 		return nil, &UnknownKeyError{Key: w.String(), Have: slices.Compact(slices.Sorted(slices.Values(have)))}
 	}
 	if a.Answer == Yes {
-		a.After = slices.Clone(residue)
+		a.After = append(slices.Clone(residue), l.keptAfter(w)...)
 	}
 	return a, nil
+}
+
+// keptAfter is what has to become of the files that are kept.
+func (l *look) keptAfter(w *Wanted) []string {
+	if len(l.Kept) == 0 {
+		return []string{"snapshots and backups, as long as they are kept (--snapshots DIR tells which need it)"}
+	}
+	var needing, unknown []string
+	for _, r := range l.rows {
+		if string(r.Provider) == w.Provider && r.Key == w.Key && (w.KeyID == "" || r.KeyID == w.KeyID) {
+			n, u := l.keptAgainst(r)
+			needing, unknown = append(needing, n...), append(unknown, u...)
+		}
+	}
+	var after []string
+	if len(needing) > 0 {
+		slices.Sort(needing)
+		after = append(after, "files that cannot be restored without it: "+strings.Join(slices.Compact(needing), ", "))
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		after = append(after, "files of which nobody can say what they need: "+strings.Join(slices.Compact(unknown), ", "))
+	}
+	return append(after, "snapshots and backups that lie elsewhere")
 }

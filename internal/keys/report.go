@@ -25,6 +25,8 @@ type Report struct {
 	Doubts   []string `json:"doubts"`
 	Warnings []string `json:"warnings"`
 	Keys     []Row    `json:"keys"`
+	// Snapshots are the files that are kept beside etcd, in the order they were named.
+	Snapshots []Kept `json:"snapshots"`
 
 	Silent []audit.Silent `json:"-"` // KMS providers that were asked in vain
 }
@@ -70,6 +72,8 @@ type Row struct {
 	Objects map[string]int64 `json:"objects"` // by resource, or for keys that are no API object by what they are
 	Total   int64            `json:"total"`
 	Opened  int64            `json:"opened"` // of these, opened with this very key
+
+	Snapshots int `json:"snapshots"` // of the files that were read need it
 
 	Removable   Answer `json:"removable"` // from the EncryptionConfiguration; of a KMS key ID: whether the plugin may lose it
 	Destroyable Answer `json:"destroyable"`

@@ -24,6 +24,7 @@ func (l *look) makeRows() {
 	for i := range l.entries {
 		l.count(&l.entries[i])
 	}
+	l.judgeKept()
 	l.askedAbout()
 	slices.SortStableFunc(l.rows, func(a, b *Row) int { return cmp.Or(compareBool(!a.Configured, !b.Configured), l.compare(a, b)) })
 }

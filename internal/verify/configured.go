@@ -154,6 +154,9 @@ func (c Configured) judgeTwin(f Fault, g etcdscan.Group) (Fault, bool) {
 	return f, false
 }
 
+// Sensitive tells whether the resource holds credentials.
+func (r Resource) Sensitive() bool { return slices.Contains(sensitive, r) }
+
 // sensitive are resources that hold credentials: what the Kubernetes and OpenShift documentation has encrypted first.
 var sensitive = []Resource{
 	{Name: "secrets"}, {Name: "configmaps"},
@@ -166,7 +169,7 @@ func (es Expectations) uncovered(entries []etcdscan.Entry) []Reason {
 	objects := make(map[Resource]int64)
 	for _, e := range entries {
 		r := Resource{Group: e.Group.Group, Name: e.Resource}
-		if want, ok := es.For(r); ok && want.Configured.Uncovered && slices.Contains(sensitive, r) && e.AtRest.Provider == atrest.Identity {
+		if want, ok := es.For(r); ok && want.Configured.Uncovered && r.Sensitive() && e.AtRest.Provider == atrest.Identity {
 			objects[r] += e.Objects
 		}
 	}

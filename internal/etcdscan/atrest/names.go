@@ -77,3 +77,33 @@ func known(e Encryption, body []byte) Value {
 	}
 	return v
 }
+
+// ParseCut reads the beginning of a value whose end is missing, so that its length says nothing of where the name ends: that is the
+// longest known one, or else the shortest.
+func (n Names) ParseCut(value []byte) Encryption {
+	if !bytes.HasPrefix(value, reserved) {
+		return Encryption{Provider: Identity}
+	}
+	for _, e := range n.known {
+		if body, ok := bodyOf(value, e); ok {
+			if e.Provider == KMS && e.Version == V2 {
+				e.KeyID, _ = keyID(body)
+			}
+			return e
+		}
+	}
+	rest := value[len(reserved):]
+	if bytes.HasPrefix(rest, []byte(kmsV2)) {
+		return Parse(value).Encryption
+	}
+	for _, t := range transformers {
+		if named, ok := bytes.CutPrefix(rest, []byte(t.prefix)); ok {
+			v := parseNamed(t.encryption, named, func([]byte) bool { return true }, "")
+			if len(v.Ends) > 0 {
+				v.Encryption.Key = v.Encryption.Key[:v.Ends[0]]
+			}
+			return v.Encryption
+		}
+	}
+	return Encryption{Provider: Unknown}
+}

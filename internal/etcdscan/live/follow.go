@@ -14,6 +14,7 @@ import (
 // watcher is the part of clientv3.Watcher that a reader may use.
 type watcher interface {
 	Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan
+	RequestProgress(ctx context.Context) error
 }
 
 var errFollowEnded = errors.New("etcd ended a watch")

@@ -68,6 +68,7 @@ type tree struct {
 	*bolt
 	seen   pageSet
 	visit  func(page) error
+	branch func(page) error // is handed each branch; may be nil
 	broken func(error)
 }
 
@@ -82,6 +83,11 @@ func (t *tree) walk(p page, depth int) error {
 	if depth == maxDepth {
 		t.broken(damaged(p.id, "the tree is deeper than any"))
 		return nil
+	}
+	if t.branch != nil {
+		if err := t.branch(p); err != nil {
+			return err
+		}
 	}
 	for i := p.count - 1; i >= 0; i-- {
 		child, err := p.branch(i)

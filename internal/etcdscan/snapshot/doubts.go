@@ -116,17 +116,31 @@ func (f *File) walkAll(ctx context.Context) error {
 
 // reached is every page that belongs to some bucket. The first page that cannot be read is an error.
 func (f *File) reached(ctx context.Context) (pageSet, error) {
-	seen := newPageSet(f.meta.pages)
 	var first error
-	broken := func(err error) {
+	seen, err := f.reach(ctx, func(err error) {
 		if first == nil {
 			first = err
 		}
+	}, func(page) error { return nil })
+	if err != nil {
+		return nil, err
 	}
-	t := tree{bolt: f.bolt, seen: seen, broken: broken}
+	return seen, first
+}
+
+// reach walks every bucket and hands each page to visit, branches included, and each that cannot be read to broken. It returns the
+// set of those pages.
+func (f *File) reach(ctx context.Context, broken func(error), visit func(page) error) (pageSet, error) {
+	seen := newPageSet(f.meta.pages)
+	t := tree{bolt: f.bolt, seen: seen, broken: broken, branch: visit}
 	t.visit = func(p page) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if p.id != 0 { // what an inline bucket leaves is inside of the page that has it
+			if err := visit(p); err != nil {
+				return err
+			}
 		}
 		for i := range p.count {
 			flags, _, value, err := p.leaf(i)
@@ -142,10 +156,7 @@ func (f *File) reached(ctx context.Context) (pageSet, error) {
 		}
 		return nil
 	}
-	if err := t.descend(f.meta.root, 0); err != nil {
-		return nil, err
-	}
-	return seen, first
+	return seen, t.descend(f.meta.root, 0)
 }
 
 // checkFreelist makes sure that the list of free pages names pages of the file.

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
 )
@@ -197,6 +198,13 @@ func (f *File) findNewest() error {
 	return nil
 }
 
+// noteBroken is broken for whoever does not hold the lock.
+func (f *File) noteBroken(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken(err)
+}
+
 // maxProblems is how many damaged pages are remembered.
 const maxProblems = 100
 
@@ -225,6 +233,9 @@ func guarded(f func() error) (err error) {
 
 // Path is the file that is read.
 func (f *File) Path() string { return f.path }
+
+// ModTime is when the file was last written to.
+func (f *File) ModTime() time.Time { return f.opened.ModTime() }
 
 // Close ends the reading. Nothing that came from the file may be used after it.
 func (f *File) Close() error {

@@ -44,7 +44,8 @@ func (f *File) makeIndex(ctx context.Context, upTo int64) (*index, error) {
 			if r.tombstone {
 				here |= gone
 			}
-			return set.add(key, here)
+			_, err := set.meet(key, here)
+			return err
 		}))
 	}
 	if err := guarded(func() error { return t.walkBucket(f.keys) }); err != nil {
@@ -85,8 +86,8 @@ func newKeySet(f *File) *keySet {
 	return &keySet{file: f, seed: maphash.MakeSeed(), slots: make([]uint64, 1<<12)}
 }
 
-// add takes a key up, unless it is known.
-func (s *keySet) add(key []byte, here place) error {
+// meet takes a key up, and tells whether it is the first time.
+func (s *keySet) meet(key []byte, here place) (first bool, err error) {
 	if len(s.places) >= len(s.slots)/4*3 {
 		s.grow()
 	}
@@ -97,14 +98,14 @@ func (s *keySet) add(key []byte, here place) error {
 		if slot == 0 {
 			s.places = append(s.places, here)
 			s.slots[i] = tag<<32 | uint64(len(s.places))
-			return nil
+			return true, nil
 		}
 		if slot>>32 != tag {
 			continue
 		}
 		known, err := s.file.keyAt(s.places[uint32(slot)-1])
 		if err != nil || bytes.Equal(known, key) {
-			return err
+			return false, err
 		}
 	}
 }

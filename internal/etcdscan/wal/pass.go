@@ -15,22 +15,22 @@ const bufferSize = 64 << 10
 // errStopped is the consumer's wish.
 var errStopped = errors.New("stopped")
 
-// pass is one reading of a log.
+// pass is one reading of a l.
 type pass struct {
 	ctx     context.Context
-	log     *Log
+	l       *Log
 	state   *State
 	yield   func(Put) bool
 	records records
 }
 
 func newPass(ctx context.Context, l *Log, yield func(Put) bool) *pass {
-	return &pass{ctx: ctx, log: l, state: &l.state, yield: yield, records: records{in: bufio.NewReaderSize(nil, bufferSize)}}
+	return &pass{ctx: ctx, l: l, state: &l.state, yield: yield, records: records{in: bufio.NewReaderSize(nil, bufferSize)}}
 }
 
 func (p *pass) run() error {
-	for i, name := range p.log.segments {
-		if i > 0 && sequence(name) != sequence(p.log.segments[i-1])+1 {
+	for i, name := range p.l.segments {
+		if i > 0 && sequence(name) != sequence(p.l.segments[i-1])+1 {
 			p.records.chained = false
 		}
 		if err := p.segment(i); err != nil {
@@ -38,7 +38,7 @@ func (p *pass) run() error {
 		}
 		p.state.Segments++
 	}
-	for _, name := range p.log.others {
+	for _, name := range p.l.others {
 		if err := p.other(name); err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func sequence(name string) uint64 {
 }
 
 func (p *pass) segment(i int) error {
-	name, last := p.log.segments[i], i == len(p.log.segments)-1
+	name, last := p.l.segments[i], i == len(p.l.segments)-1
 	f, size, err := p.open(name)
 	if err != nil {
 		return err
@@ -68,20 +68,20 @@ func (p *pass) segment(i int) error {
 	case err == errStopped:
 		return err
 	case err != io.EOF && !isCause:
-		return fmt.Errorf("reading %s at offset %d: %w", p.log.path(name), offset, err)
+		return fmt.Errorf("reading %s at offset %d: %w", p.l.path(name), offset, err)
 	}
 	// Behind the last record etcd preallocates zeros. A length that damage has made zero looks the same up to here.
 	zeros, err := p.onlyZeros(f, offset, size)
 	switch {
 	case err != nil:
-		return fmt.Errorf("reading %s behind offset %d: %w", p.log.path(name), offset, err)
+		return fmt.Errorf("reading %s behind offset %d: %w", p.l.path(name), offset, err)
 	case !isCause && !zeros:
 		cause = Leftover
 	case !isCause && offset == 0:
 		cause = CutShort
 	}
 	if !zeros {
-		p.state.Rest = append(p.state.Rest, Rest{Path: p.log.path(name), Offset: offset})
+		p.state.Rest = append(p.state.Rest, Rest{Path: p.l.path(name), Offset: offset})
 	}
 	if cause != "" {
 		p.broken(Break{Segment: name, Offset: offset, Cause: cause}, last)
@@ -108,7 +108,7 @@ func (p *pass) entries(i int) error {
 		rec, err := p.records.next()
 		switch {
 		case err == Unchained && i > 0: // the segments before the first one are those that etcd has removed
-			p.state.Damage = append(p.state.Damage, Break{Segment: p.log.segments[i], Offset: offset, Cause: Unchained})
+			p.state.Damage = append(p.state.Damage, Break{Segment: p.l.segments[i], Offset: offset, Cause: Unchained})
 		case err != nil && err != Unchained:
 			return err
 		}
@@ -166,10 +166,10 @@ func (p *pass) other(name string) error {
 	defer f.Close()
 	zeros, err := p.onlyZeros(f, 0, size)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", p.log.path(name), err)
+		return fmt.Errorf("reading %s: %w", p.l.path(name), err)
 	}
 	if !zeros {
-		p.state.Rest = append(p.state.Rest, Rest{Path: p.log.path(name)})
+		p.state.Rest = append(p.state.Rest, Rest{Path: p.l.path(name)})
 	}
 	return nil
 }
@@ -181,9 +181,9 @@ type file interface {
 }
 
 func (p *pass) open(name string) (file, int64, error) {
-	f, err := p.log.fsys.Open(name)
+	f, err := p.l.fsys.Open(name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", p.log.dir, err)
+		return nil, 0, fmt.Errorf("reading %s: %w", p.l.dir, err)
 	}
 	at, ok := f.(file)
 	info, err := f.Stat()
@@ -192,7 +192,7 @@ func (p *pass) open(name string) (file, int64, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, 0, fmt.Errorf("reading %s: %w", p.log.path(name), err)
+		return nil, 0, fmt.Errorf("reading %s: %w", p.l.path(name), err)
 	}
 	return at, info.Size(), nil
 }

@@ -25,10 +25,16 @@ func Audit(w io.Writer, r *audit.Report, opts Options) error {
 	case CSV:
 		return auditCSV(w, r)
 	}
+	if _, err := io.WriteString(w, fileHeading(r.Source)); err != nil {
+		return err
+	}
 	if err := auditGroups(w, r, opts); err != nil {
 		return err
 	}
 	if err := auditSummary(w, r, opts.Palette); err != nil {
+		return err
+	}
+	if err := historyTable(w, r.History); err != nil {
 		return err
 	}
 	return findingsTable(w, r, opts, "\n", "")
@@ -69,6 +75,19 @@ func findings(r *audit.Report, limit int64) func(func(any) error) error {
 		}
 		return nil
 	}
+}
+
+// fileHeading names the file that was read, and whether it is what it was when it was made.
+func fileHeading(s audit.Source) string {
+	if s.Type != "snapshot" {
+		return ""
+	}
+	text := map[string]string{
+		"valid":  "its SHA-256 is the one at its end",
+		"wrong":  "its SHA-256 is not the one at its end",
+		"absent": "without a SHA-256 at its end",
+	}[s.Integrity]
+	return fmt.Sprintf("File %s, %s\n\n", visible(s.Path), text)
 }
 
 func auditGroups(w io.Writer, r *audit.Report, opts Options) error {
@@ -139,7 +158,7 @@ func auditSummary(w io.Writer, r *audit.Report, palette Palette) error {
 	out := &strings.Builder{}
 	fmt.Fprintf(out, "\n%s, %s of values, at revision %d under %s", Count(r.Totals.Keys, "key"), Bytes(r.Totals.Bytes), r.Source.Revision, visibleList(r.Scope.Prefixes))
 	if r.Scope.Found {
-		out.WriteString(" (found in etcd)")
+		out.WriteString(foundIn(r.Source))
 	}
 	out.WriteString("\n")
 	if r.Scope.Outside != nil && *r.Scope.Outside > 0 {
@@ -159,6 +178,32 @@ func auditSummary(w io.Writer, r *audit.Report, palette Palette) error {
 	writeReasons(out, r.Reasons, palette)
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// historyTable lists the older revisions.
+func historyTable(w io.Writer, h *audit.History) error {
+	if h == nil {
+		return nil
+	}
+	from := "nothing was ever compacted"
+	if h.Compacted > 0 {
+		from = fmt.Sprintf("from revision %d on", h.Compacted)
+	}
+	if _, err := fmt.Fprintf(w, "\nOlder revisions that are still to be had: %d, %s\n", h.Revisions, from); err != nil || h.Revisions == 0 {
+		return err
+	}
+	t := newTable([]string{"RESOURCE", "REVISIONS", "AT REST", "BYTES"}, 1, 3)
+	for _, g := range h.Groups {
+		t.row(resourceName(audit.Group{Group: g.Group, Resource: g.Resource, Note: g.Note}), strconv.FormatInt(g.Revisions, 10), atRestText(g.AtRest), Bytes(g.Bytes))
+	}
+	return t.write(w)
+}
+
+func foundIn(s audit.Source) string {
+	if s.Type == "snapshot" {
+		return " (found in the file)"
+	}
+	return " (found in etcd)"
 }
 
 // writeReasons lists what keeps a verdict from Complete, a line each.

@@ -34,6 +34,9 @@ var auditFields = []string{
 	"groups[].atRest.provider", "groups[].atRest.version", "groups[].atRest.key", "groups[].atRest.keyID", "groups[].atRest.keyInferred",
 	"groups[].stored", "groups[].stored.apiVersion", "groups[].stored.kind", "groups[].stored.encoding",
 	"groups[].opened", "groups[].authenticated", "groups[].note", "groups[].objects", "groups[].bytes",
+	"history", "history.compacted", "history.revisions",
+	"history.groups[].root", "history.groups[].group", "history.groups[].resource", "history.groups[].note", "history.groups[].revisions", "history.groups[].bytes",
+	"history.groups[].atRest.provider", "history.groups[].atRest.version", "history.groups[].atRest.key", "history.groups[].atRest.keyID", "history.groups[].atRest.keyInferred",
 	"findingCount", "findingsOmitted",
 	"findings[].code", "findings[].severity", "findings[].key", "findings[].group", "findings[].resource", "findings[].namespace", "findings[].name",
 	"findings[].modRevision", "findings[].message", "findings[].expected", "findings[].found",
@@ -112,7 +115,7 @@ func TestAuditFields(t *testing.T) {
 	got := make(map[string]bool)
 	report := rotation().audit(t, "secrets=aescbc:key2")
 	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
-	report.Encryption, report.Candidate = new(audit.Encryption), new(audit.Encryption)
+	report.Encryption, report.Candidate, report.History = new(audit.Encryption), new(audit.Encryption), &audit.History{Groups: []audit.OldGroup{{}}}
 	fields(got, "", parseJSON(t, renderAudit(t, report, options(render.JSON))))
 	expectFields(t, got, auditFields)
 }
@@ -134,6 +137,7 @@ func TestMigrationFields(t *testing.T) {
 	})
 	doubted := mendable().migrate(t, asked)
 	doubted.Settled, doubted.After.Encryption, doubted.After.Candidate = new(migrate.Settled), new(audit.Encryption), new(audit.Encryption)
+	doubted.After.History = &audit.History{Groups: []audit.OldGroup{{}}}
 	doubted.APIServers.Agreement = apiservers.Agreement{Agree: new(false), Disagreements: []apiservers.Disagreement{{Server: "10.0.0.1:6443"}},
 		Missing: []string{"apiserver-1"}, Gone: []string{"apiserver-2"}, Unchecked: []string{"something"}}
 

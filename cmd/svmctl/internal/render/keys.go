@@ -25,12 +25,19 @@ func Keys(w io.Writer, r *keys.Report, opts Options) error {
 	if err := keysTable(w, r, opts); err != nil {
 		return err
 	}
+	if err := keptTable(w, r, opts.Palette); err != nil {
+		return err
+	}
 	_, err := io.WriteString(w, keysSummary(r, opts.Palette))
 	return err
 }
 
 func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	wide := opts.Format == Wide
+	if len(r.Keys) == 0 {
+		_, err := io.WriteString(w, "No key is known.\n")
+		return err
+	}
 	header := []string{"KEY", "WRITES", "OBJECTS", "OPENED", "REMOVABLE", "REASON"}
 	if wide {
 		header = append(header, "READS", "UNDER IT", "DESTROYABLE", "KEY ID HASH")
@@ -51,20 +58,61 @@ func keyName(r *keys.Report, row keys.Row) string {
 	if row.Provider == atrest.Identity {
 		return "plaintext"
 	}
-	name := string(row.Provider)
-	for _, part := range []string{row.Key, row.KeyID} {
+	name := keySpec(row.Provider, row.Key, row.KeyID, row.Twin)
+	if r.Encryption != nil && !row.Configured && row.KeyID == "" {
+		name += " (not in the file)"
+	}
+	return name
+}
+
+func keySpec(provider atrest.Provider, key, keyID string, twin int) string {
+	name := string(provider)
+	for _, part := range []string{key, keyID} {
 		if part != "" {
 			name += ":" + part
 		}
 	}
 	name = visible(name)
-	if row.Twin > 0 {
-		name += fmt.Sprintf(" (number %d of that name)", row.Twin+1)
-	}
-	if r.Encryption != nil && !row.Configured && row.KeyID == "" {
-		name += " (not in the file)"
+	if twin > 0 {
+		name += fmt.Sprintf(" (number %d of that name)", twin+1)
 	}
 	return name
+}
+
+// keptTable has a row for each file and key, and for each file that needs none.
+func keptTable(w io.Writer, r *keys.Report, palette Palette) error {
+	if len(r.Snapshots) == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	t := newTable([]string{"FILE", "REVISION", "SHA-256", "NEEDS", "OBJECTS", "PLAINTEXT", "PROBLEM"}, 1, 4)
+	for _, kept := range r.Snapshots {
+		integrity, revision := kept.Integrity, strconv.FormatInt(kept.Revision, 10)
+		if kept.Revision == 0 {
+			integrity, revision = "-", "-"
+		}
+		plaintext := dash(visible(keys.ObjectsText(kept.Plaintext)))
+		if len(kept.Plaintext) > 0 {
+			plaintext = palette.bad.Sprint(plaintext)
+		}
+		cells := []string{visible(kept.Path), revision, integrity, "-", "", plaintext, ""}
+		if kept.Problem != "" {
+			cells[3], cells[6] = "?", palette.doubtful.Sprint(visible(kept.Problem))
+		}
+		for i, need := range kept.Needs {
+			if i > 0 {
+				cells = []string{"", "", "", "", "", "", ""}
+			}
+			cells[3], cells[4] = keySpec(need.Provider, need.Key, need.KeyID, need.Twin), strconv.FormatInt(need.Total, 10)
+			t.row(cells...)
+		}
+		if len(kept.Needs) == 0 {
+			t.row(cells...)
+		}
+	}
+	return t.write(w)
 }
 
 // keyReason is short where the same is said below of every key.
@@ -102,9 +150,14 @@ func keysSummary(r *keys.Report, palette Palette) string {
 	for _, doubt := range r.Doubts {
 		fmt.Fprintf(out, "%s %s\n", palette.doubtful.Sprint("Doubt:"), visible(doubt))
 	}
-	if r.Scope.Outside != nil && *r.Scope.Outside == 0 {
+	switch {
+	case r.Source.Type == "snapshot" && r.Source.Path == "":
+		fmt.Fprintf(out, "Read: %s", Count(int64(len(r.Snapshots)), "file"))
+	case r.Source.Type == "snapshot":
+		fmt.Fprintf(out, "Read at revision %d: %s", r.Source.Revision, visible(r.Source.Path))
+	case r.Scope.Outside != nil && *r.Scope.Outside == 0:
 		fmt.Fprintf(out, "Read at revision %d: all of etcd, with the storage roots %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
-	} else {
+	default:
 		fmt.Fprintf(out, "Read at revision %d of etcd under %s", r.Source.Revision, visibleList(r.Scope.Prefixes))
 	}
 	for _, f := range r.Further {
@@ -120,7 +173,7 @@ func keysSummary(r *keys.Report, palette Palette) string {
 	if a := r.CanRemove; a != nil {
 		fmt.Fprintf(out, "%s %s: %s\n", canRemoveQuestion(a.Key), palette.answer(a.Answer), visible(a.Reason))
 		if len(a.After) > 0 {
-			fmt.Fprintf(out, "Before the key itself may be destroyed, these may still hold values under it:\n  %s\n", strings.Join(a.After, "\n  "))
+			fmt.Fprintf(out, "Needed to destroy the key itself, as these may still hold values under it:\n  %s\n", strings.Join(a.After, "\n  "))
 		}
 	}
 	return out.String()
@@ -150,7 +203,7 @@ func keysDocument(w io.Writer, r *keys.Report, opts Options) error {
 
 func keysCSV(w io.Writer, r *keys.Report) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"provider", "version", "key", "keyID", "keyIDHash", "twin", "configured", "write", "writes", "reads", "objects", "total", "opened", "removable", "destroyable", "reason"}}
+	rows := [][]string{{"provider", "version", "key", "keyID", "keyIDHash", "twin", "configured", "write", "writes", "reads", "objects", "total", "opened", "snapshots", "removable", "destroyable", "reason"}}
 	for _, row := range r.Keys {
 		var objects []string
 		for _, name := range slices.Sorted(maps.Keys(row.Objects)) {
@@ -158,7 +211,7 @@ func keysCSV(w io.Writer, r *keys.Report) error {
 		}
 		rows = append(rows, []string{string(row.Provider), row.Version, row.Key, row.KeyID, row.KeyIDHash, strconv.Itoa(row.Twin), strconv.FormatBool(row.Configured),
 			strconv.FormatBool(row.Write), strings.Join(row.Writes, " "), strings.Join(row.Reads, " "), strings.Join(objects, " "),
-			strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10), string(row.Removable), string(row.Destroyable), row.Reason})
+			strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10), strconv.Itoa(row.Snapshots), string(row.Removable), string(row.Destroyable), row.Reason})
 	}
 	return writeCSV(out, rows)
 }

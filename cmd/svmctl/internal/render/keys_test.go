@@ -47,7 +47,24 @@ func rotated() *keys.Report {
 				Reason: "needed to read 17 deployments.apps, and it writes *.apps",
 			},
 		},
+		Snapshots: []keys.Kept{},
 	}
+}
+
+// backedUp has files beside the etcd.
+func backedUp() *keys.Report {
+	r := rotated()
+	at := time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
+	r.Keys[1].Snapshots = 1
+	r.Snapshots = []keys.Kept{
+		{Path: "/var/backups/etcd/monday.db", SHA256: "4a1c94a4b1a7e2e5b9d1a8a5a7b2f4c3d5e6f708192a3b4c5d6e7f8091a2b3c4", Integrity: "valid", Revision: 3500, ModifiedAt: at, Keys: 301,
+			Needs: []keys.Need{
+				{Provider: atrest.AESCBC, Version: "v1", Key: "key1", Objects: map[string]int64{"secrets": 100, "configmaps": 41}, Total: 141, Opened: 141},
+				{Provider: atrest.KMS, Version: "v2", Key: "vault", KeyID: "kek-1", Objects: map[string]int64{"deployments.apps": 17}, Total: 17, Opened: 17},
+			}, Plaintext: map[string]int64{"secrets": 12}},
+		{Path: "/var/backups/etcd/tuesday.db.gz", Integrity: "absent", ModifiedAt: at, Problem: "not a file of etcd's", Needs: []keys.Need{}, Plaintext: map[string]int64{}},
+	}
+	return r
 }
 
 func renderKeys(t *testing.T, r *keys.Report, opts render.Options) []byte {
@@ -66,8 +83,9 @@ func TestKeysGolden(t *testing.T) {
 		compareGolden(t, name, renderKeys(t, rotated(), opts))
 	}
 	yes := rotated()
-	yes.CanRemove = &keys.CanRemove{Key: "identity", Answer: keys.Yes, Reason: yes.Keys[2].Reason, After: []string{"older revisions in etcd, until compaction"}}
+	yes.CanRemove = &keys.CanRemove{Key: "identity", Answer: keys.Yes, Reason: yes.Keys[2].Reason, After: []string{"older revisions in etcd: etcdctl compact", "snapshots and backups that lie elsewhere"}}
 	yes.Warnings = []string{"secrets have 3 live keys at once"}
+	compareGolden(t, "keys.snapshots.table", renderKeys(t, backedUp(), options(render.Table)))
 	compareGolden(t, "keys.yes.table", renderKeys(t, yes, options(render.Table)))
 	unknown := rotated()
 	unknown.Encryption, unknown.APIServers, unknown.CanRemove, unknown.Further = nil, nil, nil, []keys.Further{}
@@ -89,13 +107,16 @@ var keyFields = []string{
 	"encryptionConfig", "encryptionConfig.path", "encryptionConfig.hash", "encryptionConfig.open",
 	"apiservers", "apiservers.known", "apiservers.counted", "apiservers.asked", "apiservers.agree",
 	"doubts[]", "warnings[]",
+	"snapshots[].path", "snapshots[].sha256", "snapshots[].integrity", "snapshots[].revision", "snapshots[].modifiedAt", "snapshots[].keys", "snapshots[].problem", "snapshots[].plaintext.secrets",
+	"snapshots[].needs[].provider", "snapshots[].needs[].version", "snapshots[].needs[].key", "snapshots[].needs[].keyID", "snapshots[].needs[].twin",
+	"snapshots[].needs[].objects.secrets", "snapshots[].needs[].objects.configmaps", "snapshots[].needs[].objects.deployments.apps", "snapshots[].needs[].total", "snapshots[].needs[].opened",
 	"keys[].provider", "keys[].version", "keys[].key", "keys[].keyID", "keys[].keyIDHash", "keys[].twin", "keys[].configured", "keys[].write", "keys[].writes[]", "keys[].reads[]",
-	"keys[].objects.secrets", "keys[].objects.configmaps", "keys[].objects.deployments.apps", "keys[].total", "keys[].opened", "keys[].removable", "keys[].destroyable", "keys[].reason",
+	"keys[].objects.secrets", "keys[].objects.configmaps", "keys[].objects.deployments.apps", "keys[].total", "keys[].opened", "keys[].snapshots", "keys[].removable", "keys[].destroyable", "keys[].reason",
 }
 
 func TestKeyFields(t *testing.T) {
 	got := make(map[string]bool)
-	full := rotated()
+	full := backedUp()
 	full.CanRemove.After, full.Doubts, full.Warnings = []string{"a"}, []string{"a"}, []string{"a"}
 	fields(got, "", parseJSON(t, renderKeys(t, full, options(render.JSON))))
 	empty := rotated()

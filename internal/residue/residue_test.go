@@ -1,0 +1,211 @@
+package residue_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/etcdtest"
+	"github.com/svmctl/svmctl/internal/residue"
+)
+
+const secrets = 200
+
+// canary is a text that stands in the plaintext of one secret and nowhere else.
+func canary(i int) string { return fmt.Sprintf("CANARY-%03d-of-the-first-writing", i) }
+
+// member is an etcd whose files can be looked at between two runs.
+type member struct {
+	dir string
+	*etcdtest.Server
+}
+
+func start(t *testing.T) *member {
+	m := &member{dir: filepath.Join(t.TempDir(), "data")}
+	m.run(t)
+	return m
+}
+
+func (m *member) run(t *testing.T) {
+	m.Server = etcdtest.Start(t, func(c *embed.Config) { c.Dir = m.dir })
+}
+
+// write writes as an apiserver does: with the revision that it knows as the condition.
+func (m *member) write(t *testing.T, key string, value []byte) {
+	t.Helper()
+	ctx := t.Context()
+	have, err := m.Client.Get(ctx, key, clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision := int64(0)
+	if len(have.Kvs) > 0 {
+		revision = have.Kvs[0].ModRevision
+	}
+	resp, err := m.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).
+		Then(clientv3.OpPut(key, string(value))).Else(clientv3.OpGet(key)).Commit()
+	if err != nil || !resp.Succeeded {
+		t.Fatalf("%s: %v", key, err)
+	}
+}
+
+func secretKey(i int) string { return fmt.Sprintf("/registry/secrets/default/s-%03d", i) }
+
+func plaintext(i int) []byte {
+	return fmt.Appendf(nil, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"s-%03d","namespace":"default"},"data":{"password":%q}}`, i, canary(i))
+}
+
+func sealed(t *testing.T, name string) []byte {
+	body := make([]byte, 16*20)
+	if _, err := rand.Read(body); err != nil {
+		t.Fatal(err)
+	}
+	return append([]byte("k8s:enc:aescbc:v1:"+name+":"), body...)
+}
+
+// search counts the canaries in files by their bytes alone.
+func search(t *testing.T, dir string, in func(name string) bool) int {
+	t.Helper()
+	var all []byte
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !in(path) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all = append(all, data...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range secrets {
+		if bytes.Contains(all, []byte(canary(i))) {
+			n++
+		}
+	}
+	return n
+}
+
+func database(path string) bool { return filepath.Base(path) == "db" }
+func segment(path string) bool  { return filepath.Ext(path) == ".wal" }
+
+func look(t *testing.T, paths ...string) *residue.Report {
+	t.Helper()
+	r, err := residue.Run(t.Context(), residue.Request{Paths: paths, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Files {
+		if f.Problem != "" {
+			t.Errorf("%s: %s", f.Path, f.Problem)
+		}
+	}
+	document, err := json.Marshal(r)
+	if err != nil || bytes.Contains(document, []byte("CANARY")) {
+		t.Fatalf("the report holds a canary, %v", err)
+	}
+	return r
+}
+
+// values counts the values of secrets in a place.
+func values(r *residue.Report, place residue.Place, provider, key string) (n int64) {
+	for _, c := range r.Counts {
+		if c.Place == place && c.Resource == "secrets" && string(c.Provider) == provider && c.Key == key {
+			n += c.Values
+		}
+	}
+	return n
+}
+
+func expect(t *testing.T, r *residue.Report, when string, live, history, free, log int64) {
+	t.Helper()
+	for place, want := range map[residue.Place]int64{residue.Live: live, residue.History: history, residue.FreePages: free, residue.WAL: log} {
+		if got := values(r, place, "identity", ""); got != want {
+			t.Errorf("%s: %d plaintext values in %s, want %d", when, got, place, want)
+		}
+	}
+}
+
+func TestPlaintextThatWasEncrypted(t *testing.T) {
+	m := start(t)
+	for i := range secrets {
+		m.write(t, secretKey(i), plaintext(i))
+	}
+	for i := range secrets {
+		m.write(t, secretKey(i), sealed(t, "key1"))
+	}
+	m.Stop()
+	r := look(t, m.dir)
+	expect(t, r, "after the rotation", 0, secrets, values(r, residue.FreePages, "identity", ""), secrets)
+	if n := values(r, residue.Live, "aescbc", "key1"); n != secrets {
+		t.Errorf("%d live secrets under key1", n)
+	}
+	if db, log := search(t, m.dir, database), search(t, m.dir, segment); db != secrets || log != secrets {
+		t.Fatalf("a byte search finds %d in the database and %d in the log", db, log)
+	}
+	steps(t, r, "etcdctl compact", "rotated")
+
+	m.run(t)
+	if _, err := m.Client.Compact(t.Context(), m.Revision(t), clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	m.Stop()
+	r = look(t, m.dir)
+	expect(t, r, "after compaction", 0, 0, int64(search(t, m.dir, database)), secrets)
+	if values(r, residue.FreePages, "identity", "") != secrets {
+		t.Errorf("%d of %d values in free pages", values(r, residue.FreePages, "identity", ""), secrets)
+	}
+	steps(t, r, "etcdctl defrag", "rotated")
+
+	m.run(t)
+	if _, err := m.Client.Defragment(t.Context(), m.Endpoint); err != nil {
+		t.Fatal(err)
+	}
+	m.Stop()
+	r = look(t, m.dir)
+	if n := search(t, m.dir, database); n != 0 {
+		t.Fatalf("a byte search finds %d after defragmentation", n)
+	}
+	expect(t, r, "after defragmentation", 0, 0, 0, int64(search(t, m.dir, segment)))
+	steps(t, r, "rotated")
+}
+
+// steps makes sure that there are just these, by a part of their text.
+func steps(t *testing.T, r *residue.Report, want ...string) {
+	t.Helper()
+	var have []string
+	for _, s := range r.Steps {
+		have = append(have, s.Do)
+	}
+	for _, w := range want {
+		if !strings.Contains(strings.Join(have, "\n"), w) {
+			t.Errorf("no step %q among %q", w, have)
+		}
+	}
+	if r.Open() != (len(have) > 0) {
+		t.Errorf("open: %v with %d steps", r.Open(), len(have))
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	m := start(t)
+	m.write(t, secretKey(1), plaintext(1))
+	m.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := residue.Run(ctx, residue.Request{Paths: []string{m.dir}, Now: time.Now}); err == nil {
+		t.Fatal("it did not stop")
+	}
+}
