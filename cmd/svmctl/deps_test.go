@@ -50,6 +50,7 @@ var layers = map[string]layer{
 	"internal/encryption":        {directly: codecs, atAll: slices.Concat(clients, transformers, printing, ours("etcdscan/live", "etcdscan/stored", "audit", "verify", "rewrite", "migrate"))},
 	"internal/node":              {directly: clients, atAll: slices.Concat(etcdClients, kubeClients, transformers, []string{"os", "log"}, ours("etcdscan", "encryption", "audit", "verify", "rewrite", "migrate"))},
 	"internal/etcdscan/key":      {atAll: slices.Concat(clients, transformers, printing, codecs, ours("etcdscan"))},
+	"internal/etcdscan/carve":    {atAll: slices.Concat(clients, transformers, printing, []string{"k8s.io/api", "k8s.io/apimachinery", "crypto"}, ours("etcdscan"))},
 	"internal/etcdscan/stored":   {atAll: slices.Concat(clients, transformers, printing, []string{"k8s.io/api", "k8s.io/apimachinery", "crypto"}, ours("etcdscan"))},
 	"internal/etcdscan/wal":      {atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "k8s.io/api", "k8s.io/apimachinery", "crypto", module + "cmd"}, ours("etcdscan"))},
 	"internal/etcdscan/live":     {atAll: slices.Concat(kubeClients, transformers, ours("audit", "verify", "rewrite", "migrate"))},

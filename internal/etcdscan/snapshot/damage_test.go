@@ -265,3 +265,30 @@ func TestFileStaysAsItIs(t *testing.T) {
 		}
 	}
 }
+
+// Etcd writes its log first, and the database later: a copy of both may have writes in the log alone, which an etcd that is started
+// on it would have.
+func TestLogGoesOnBehindTheDatabase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	inDir := func(c *embed.Config) { c.Dir = dir }
+	s := etcdtest.Start(t, inDir)
+	s.Put(t, "/registry/secrets/default/a", "k8s:enc:aescbc:v1:key2:x")
+	s.Stop()
+	before := filepath.Join(t.TempDir(), "db")
+	copyFile(t, filepath.Join(dir, "member", "snap", "db"), before)
+	if _, whole, err := scan(t.Context(), dir); err != nil || !whole {
+		t.Fatalf("as etcd left it: whole %v, %v", whole, err)
+	}
+	s = etcdtest.Start(t, inDir)
+	s.Put(t, "/registry/secrets/default/a", "k8s:enc:aescbc:v1:key1:late")
+	s.Stop()
+	copyFile(t, before, filepath.Join(dir, "member", "snap", "db"))
+	for _, path := range []string{dir, filepath.Join(dir, "member", "snap", "db")} {
+		if _, whole, err := scan(t.Context(), path); err != nil || whole {
+			t.Errorf("%s: whole %v, %v", path, whole, err)
+		}
+	}
+	if _, whole, err := scan(t.Context(), before); err != nil || !whole {
+		t.Errorf("the database alone: whole %v, %v", whole, err)
+	}
+}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/wal"
 )
 
 var (
@@ -38,6 +41,9 @@ func (f *File) Doubts(ctx context.Context) error {
 	}
 	if integrity == Absent {
 		if err := f.check(ctx); err != nil {
+			return err
+		}
+		if err := f.checkLog(ctx); err != nil {
 			return err
 		}
 	}
@@ -82,6 +88,38 @@ func (f *File) check(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// checkLog makes sure that the write-ahead log beside a copied database holds no write that the database does not have: an etcd that is
+// started on both would.
+func (f *File) checkLog(ctx context.Context) error {
+	snap := filepath.Dir(f.path)
+	if filepath.Base(snap) != "snap" {
+		return nil
+	}
+	segments, err := wal.Open(filepath.Join(filepath.Dir(snap), "wal"))
+	if errors.Is(err, wal.ErrNoSegments) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ahead, last := 0, uint64(0)
+	for put, err := range segments.Puts(ctx) {
+		if err != nil {
+			return err
+		}
+		if put.Index > f.applied {
+			ahead, last = ahead+1, put.Index
+		}
+	}
+	if ahead > 0 {
+		return fmt.Errorf("the write-ahead log beside it goes on behind it: %d writes up to entry %d, where the database has entry %d last", ahead, last, f.applied)
+	}
+	if broken := segments.State().Damage; len(broken) > 0 {
+		return fmt.Errorf("whether the write-ahead log beside it goes on behind it is not known: %s at byte %d: %w", broken[0].Segment, broken[0].Offset, broken[0].Cause)
+	}
+	return nil
 }
 
 // noKeys keeps bolt's check from quoting what it finds.
