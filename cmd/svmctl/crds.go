@@ -38,11 +38,15 @@ resources whose definition is gone while their objects remain in etcd. It only r
 		Example: `  # all of them
   svmctl crds
 
+  # what a backup holds, by the definitions that are in it
+  svmctl crds --snapshot backup.db
+
   # one, in a pipeline that stops where there is something to do
   svmctl crds selfierequests.stable.example.com --fail -o json`,
 		Args: usageArgs(cobra.ArbitraryArgs),
 	}
 	etcd := addEtcdFlags(cmd.Flags(), p.env)
+	etcd.addSnapshot(cmd.Flags())
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
@@ -52,24 +56,33 @@ resources whose definition is gone while their objects remain in etcd. It only r
 		if err != nil {
 			return err
 		}
-		req, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
+		survey := func(req storedversions.Request, describe func(*storedversions.Report) error) error {
+			stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
+			result, err := storedversions.Survey(cmd.Context(), req)
+			stopProgress()
+			if err != nil {
+				return unknownName(err)
+			}
+			if err := describe(result); err != nil {
+				return err
+			}
+			if err := render.CRDs(p.out, result, opts); err != nil {
+				return fmt.Errorf("writing the report: %w", err)
+			}
+			if fail && result.Open() {
+				return &exitError{code: exitIncomplete}
+			}
+			return nil
+		}
+		if len(etcd.snapshots) > 0 {
+			return p.keptCRDs(cmd.Context(), etcd, enc, names, survey)
+		}
+		req, _, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
 		if err != nil {
 			return err
 		}
 		defer closeAll()
-		stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", req.Progress)
-		result, err := storedversions.Survey(cmd.Context(), req)
-		stopProgress()
-		if err != nil {
-			return unknownName(err)
-		}
-		if err := render.CRDs(p.out, result, opts); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
-		}
-		if fail && result.Open() {
-			return &exitError{code: exitIncomplete}
-		}
-		return nil
+		return survey(req, func(*storedversions.Report) error { return nil })
 	}
 	cmd.AddCommand(newCRDsPruneCommand(p), newCRDsCheckCommand(p))
 	return cmd
@@ -130,7 +143,7 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 		if err != nil {
 			return err
 		}
-		request, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
+		request, client, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
 		if err != nil {
 			return err
 		}
@@ -139,7 +152,7 @@ It writes status.storedVersions and nothing else: the verb is patch on customres
 		if err != nil {
 			return err
 		}
-		req.Request = request
+		req.Request, req.Client = request, client
 		req.Agreement = storedversions.AskAPIServers(cfg, addresses)
 		if p.errTerminal {
 			req.Waiting = func(d time.Duration) {
@@ -226,30 +239,51 @@ func unknownName(err error) error {
 }
 
 // crdsRequest connects to both sides. The caller ends that.
-func (p *program) crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags, names []string) (storedversions.Request, func(), error) {
+func (p *program) crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFlags, enc *encryptionFlags, names []string) (storedversions.Request, *crd.Client, func(), error) {
 	if _, err := p.locate(etcd, kube, enc); err != nil {
-		return storedversions.Request{}, nil, err
+		return storedversions.Request{}, nil, nil, err
 	}
 	cfg, err := kube.config()
 	if err != nil {
-		return storedversions.Request{}, nil, err
+		return storedversions.Request{}, nil, nil, err
 	}
 	client, err := crd.NewClient(cfg)
 	if err != nil {
-		return storedversions.Request{}, nil, err
+		return storedversions.Request{}, nil, nil, err
 	}
 	unlocked, err := enc.load(ctx)
 	if err != nil {
-		return storedversions.Request{}, nil, err
+		return storedversions.Request{}, nil, nil, err
 	}
 	store, err := etcd.open(ctx)
 	if err != nil {
 		unlocked.close()
-		return storedversions.Request{}, nil, err
+		return storedversions.Request{}, nil, nil, err
 	}
 	return storedversions.Request{
 		Store: store, Origin: origin(store), Definitions: client, Prefixes: etcd.prefixes, Names: names, Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce(unlocked),
 		Served:  func(ctx context.Context) (map[verify.Resource]bool, bool) { return expect.Served(ctx, cfg) },
 		Version: version, Now: time.Now, Progress: new(etcdscan.Progress),
-	}, func() { store.Close(); unlocked.close() }, nil
+	}, client, func() { store.Close(); unlocked.close() }, nil
+}
+
+// keptCRDs surveys files, each by the definitions that are in it. No apiserver is asked: it may have others by now.
+func (p *program) keptCRDs(ctx context.Context, etcd *etcdFlags, enc *encryptionFlags, names []string, survey func(storedversions.Request, func(*storedversions.Report) error) error) error {
+	sources, err := etcd.sources()
+	if err != nil {
+		return err
+	}
+	unlocked, err := enc.load(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlocked.close()
+	return p.each(ctx, sources, func(src *source) error {
+		return survey(storedversions.Request{
+			Store: src.store, Origin: src.origin, Definitions: storedversions.KeptDefinitions(src.store, unlocked.opener()), Prefixes: etcd.prefixes, Names: names,
+			Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce(unlocked),
+			Served:  func(context.Context) (map[verify.Resource]bool, bool) { return nil, false },
+			Version: version, Now: time.Now, Progress: new(etcdscan.Progress),
+		}, func(r *storedversions.Report) error { return src.describe(ctx, &r.Source) })
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -88,6 +89,33 @@ func etcdCommands() map[string]scriptCommand {
 			}
 			ts.Setenv(args[0], strconv.FormatInt(revision, 10))
 		},
+		// etcd-snapshot FILE: as etcdctl snapshot save.
+		"etcd-snapshot": exactly(1, func(ts *testscript.TestScript, h *harness, args []string) {
+			body, err := h.server.Client.Snapshot(h.t.Context())
+			ts.Check(err)
+			defer body.Close()
+			data, err := io.ReadAll(body)
+			ts.Check(err)
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+		}),
+		// etcd-stop DIR: stops it, and copies its data directory.
+		"etcd-stop": exactly(1, func(ts *testscript.TestScript, h *harness, args []string) {
+			h.server.Stop()
+			ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(h.server.Etcd.Config().Dir)))
+		}),
+		// flip FILE: changes one byte in the middle of a file.
+		"flip": exactly(1, func(ts *testscript.TestScript, _ *harness, args []string) {
+			data := []byte(ts.ReadFile(args[0]))
+			data[len(data)/2] ^= 1
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+		}),
+		// cut-off FILE BYTES: takes so many from its end.
+		"cut-off": exactly(2, func(ts *testscript.TestScript, _ *harness, args []string) {
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			data := ts.ReadFile(args[0])
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data[:len(data)-n]), 0o600))
+		}),
 		// etcd-auth: from here on root (password "root") may do everything, and reader (password "reader") may read what
 		// lies in /registry/configmaps/. No value can be put any more.
 		"etcd-auth": exactly(0, func(ts *testscript.TestScript, h *harness, _ []string) { h.authenticate(ts) }),

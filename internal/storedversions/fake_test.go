@@ -112,7 +112,8 @@ func (c *cluster) request() Request {
 }
 
 func (c *cluster) pruneRequest() PruneRequest {
-	return PruneRequest{Request: c.request(), Agreement: agreed(yes)}
+	req := c.request()
+	return PruneRequest{Request: req, Client: req.Definitions.(*crd.Client), Agreement: agreed(yes)}
 }
 
 var yes, no = new(true), new(false)

@@ -73,7 +73,7 @@ func (r *Report) prove(ctx context.Context, req PruneRequest, row Row, d, writte
 func (r *Report) settle(ctx context.Context, req PruneRequest, row Row, d *crd.Definition, lost error) Row {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	now, err := fence(grace, req.Definitions, d)
+	now, err := fence(grace, req.Client, d)
 	switch {
 	case errors.Is(err, crd.ErrNotFound), err == nil && now.UID != d.UID:
 		row.State = Blocked

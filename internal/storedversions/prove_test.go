@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/svmctl/svmctl/internal/crd"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -204,7 +206,7 @@ func TestNobodyKnows(t *testing.T) {
 func TestPutBackOfWhatIsGone(t *testing.T) {
 	c := newCluster(t)
 	c.define([]string{"v3"}, "v3", "v2")
-	d, err := PutBack(t.Context(), c.request().Definitions, name, []string{"v1", "v2"})
+	d, err := PutBack(t.Context(), c.request().Definitions.(*crd.Client), name, []string{"v1", "v2"})
 	if err == nil || !strings.Contains(err.Error(), "v1") || strings.Contains(err.Error(), "v2") || d == nil || !slices.Equal(d.StoredVersions, []string{"v3", "v2"}) {
 		t.Errorf("%+v, %v", d, err)
 	}

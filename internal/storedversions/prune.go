@@ -15,6 +15,7 @@ import (
 // PruneRequest is what to trim.
 type PruneRequest struct {
 	Request
+	Client *crd.Client // writes; it shows the same definitions as Request.Definitions
 	DryRun bool
 	Force  bool // trim although the apiservers do not agree, or could not all be asked
 	// Settle is how long a request may take that an apiserver began before it agreed: it may still write another version. So
@@ -206,7 +207,7 @@ func (r *Report) prune(ctx context.Context, req PruneRequest, name string, surve
 			continue
 		}
 		r.wrote = true
-		written, err := req.Definitions.SetStoredVersions(ctx, d, []string{d.Storage()})
+		written, err := req.Client.SetStoredVersions(ctx, d, []string{d.Storage()})
 		switch {
 		case err == nil:
 			return r.prove(ctx, req, row, d, written), nil

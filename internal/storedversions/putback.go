@@ -27,7 +27,7 @@ func (r *Report) putBack(ctx context.Context, req PruneRequest, row Row, d *crd.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	r.wrote = true
-	now, err := putBack(ctx, req.Definitions, d.Name, d.UID, versions)
+	now, err := putBack(ctx, req.Client, d.Name, d.UID, versions)
 	var lacking []string
 	for _, v := range versions {
 		if now != nil && slices.Contains(now.StoredVersions, v) {

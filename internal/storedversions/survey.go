@@ -26,7 +26,7 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("the apiserver has no CustomResourceDefinition %q", e.Name)
+	return fmt.Sprintf("there is no CustomResourceDefinition %q", e.Name)
 }
 
 // Store is an etcd that can also be asked for single keys.
@@ -39,7 +39,7 @@ type Store interface {
 type Request struct {
 	Store       Store
 	Origin      audit.Source
-	Definitions *crd.Client
+	Definitions Definitions
 	// Served tells which resources the API serves besides those of CustomResourceDefinitions, and whether that is all of
 	// them.
 	Served   func(context.Context) (served map[verify.Resource]bool, whole bool)

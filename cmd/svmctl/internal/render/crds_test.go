@@ -56,7 +56,7 @@ func (c *cluster) survey(t *testing.T) *storedversions.Report {
 
 func (c *cluster) prune(t *testing.T, change func(*storedversions.PruneRequest)) *storedversions.Report {
 	t.Helper()
-	req := storedversions.PruneRequest{Request: c.crdRequest(t), Agreement: func(context.Context, *crd.Definition) apiservers.Agreement {
+	req := storedversions.PruneRequest{Request: c.crdRequest(t), Client: c.definitions(t), Agreement: func(context.Context, *crd.Definition) apiservers.Agreement {
 		return apiservers.Agreement{Known: 3, Counted: true, Asked: 3, Agree: new(true)}
 	}}
 	change(&req)
