@@ -12,7 +12,7 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 )
 
-// progressEvery is how often etcd is asked how far a watch has come. It does not answer while it is behind.
+// progressEvery is how often etcd is asked how far a watch has come.
 const progressEvery = 100 * time.Millisecond
 
 // History implements etcdscan.Historian. What was written after the last compaction is watched twice, first for what each key has in
@@ -75,30 +75,12 @@ func (s *Store) History(ctx context.Context, ranges []etcdscan.Range, revision i
 }
 
 // compacted is the revision up to which etcd was compacted, which it tells to a watch that wants more.
-func (s *Store) compacted(ctx context.Context, r etcdscan.Range) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	start, opts := rangeOptions(r, []clientv3.OpOption{clientv3.WithRev(1), clientv3.WithCreatedNotify()})
-	created := false
-	for resp := range s.watch.Watch(clientv3.WithRequireLeader(ctx), start, opts...) {
-		switch {
-		case resp.CompactRevision > 0:
-			return resp.CompactRevision, nil
-		case resp.Err() != nil:
-			return 0, fmt.Errorf("asking etcd for its compacted revision: %w", classifyError(resp.Err()))
-		case resp.Created && !created:
-			created = true // a compaction is told next, or the first write
-			if err := s.watch.RequestProgress(clientv3.WithRequireLeader(ctx)); err != nil {
-				return 0, classifyError(err)
-			}
-		default:
-			return 0, nil
-		}
-	}
-	if ctx.Err() != nil {
-		return 0, fmt.Errorf("asking etcd for its compacted revision: %w", context.Cause(ctx))
-	}
-	return 0, errFollowEnded
+func (s *Store) compacted(ctx context.Context, r etcdscan.Range) (compacted int64, err error) {
+	err = s.watchPast(ctx, r, 1, func(resp clientv3.WatchResponse) (done bool, err error) {
+		compacted = resp.CompactRevision
+		return true, nil
+	})
+	return compacted, err
 }
 
 // replay hands over what was written to a range after one revision and up to another.
@@ -106,9 +88,31 @@ func (s *Store) replay(ctx context.Context, r etcdscan.Range, after, upTo int64,
 	if after >= upTo {
 		return nil
 	}
+	return s.watchPast(ctx, r, after+1, func(resp clientv3.WatchResponse) (done bool, err error) {
+		switch {
+		case resp.CompactRevision > 0:
+			return false, etcdscan.ErrCompacted
+		case resp.IsProgressNotify():
+			return resp.Header.Revision >= upTo, nil
+		}
+		for _, e := range resp.Events {
+			if e.Kv.ModRevision > upTo {
+				return true, nil
+			}
+			if err := each(keyValue(e.Kv), e.Type == mvccpb.DELETE); err != nil {
+				return false, err
+			}
+		}
+		return false, nil
+	})
+}
+
+// watchPast hands over what etcd says to a watch that begins at a revision of the past, until take is done. Etcd is asked again and
+// again how far it has come: it does not answer while the watch is behind.
+func (s *Store) watchPast(ctx context.Context, r etcdscan.Range, from int64, take func(clientv3.WatchResponse) (done bool, err error)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	start, opts := rangeOptions(r, []clientv3.OpOption{clientv3.WithRev(after + 1), clientv3.WithFragment()})
+	start, opts := rangeOptions(r, []clientv3.OpOption{clientv3.WithRev(from), clientv3.WithFragment()})
 	watch := s.watch.Watch(ctx, start, opts...)
 	progress := time.NewTicker(progressEvery)
 	defer progress.Stop()
@@ -122,27 +126,18 @@ func (s *Store) replay(ctx context.Context, r etcdscan.Range, after, upTo int64,
 			return fmt.Errorf("watching older revisions: %w", errStalled)
 		case <-progress.C:
 			if err := s.watch.RequestProgress(ctx); err != nil {
-				return classifyError(err)
+				return fmt.Errorf("watching older revisions: %w", classifyError(err))
 			}
 		case resp, open := <-watch:
 			silence.Reset(s.timeout)
-			switch {
-			case !open || resp.Canceled && resp.CompactRevision == 0 && resp.Err() == nil:
-				return errFollowEnded
-			case resp.CompactRevision > 0:
-				return etcdscan.ErrCompacted
-			case resp.Err() != nil:
-				return fmt.Errorf("watching older revisions: %w", classifyError(resp.Err()))
-			case resp.IsProgressNotify() && resp.Header.Revision >= upTo:
-				return nil
+			if err := resp.Err(); err != nil && resp.CompactRevision == 0 {
+				return fmt.Errorf("watching older revisions: %w", classifyError(err))
 			}
-			for _, e := range resp.Events {
-				if e.Kv.ModRevision > upTo {
-					return nil
-				}
-				if err := each(keyValue(e.Kv), e.Type == mvccpb.DELETE); err != nil {
-					return err
-				}
+			if !open {
+				return errFollowEnded
+			}
+			if done, err := take(resp); done || err != nil {
+				return err
 			}
 		}
 	}
