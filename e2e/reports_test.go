@@ -42,6 +42,8 @@ type encryptionConfig struct {
 }
 
 type auditSource struct {
+	Path      string   `json:"path"`
+	Integrity string   `json:"integrity"`
 	Type      string   `json:"type"`
 	Endpoints []string `json:"endpoints"`
 	ClusterID string   `json:"clusterID"`

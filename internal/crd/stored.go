@@ -19,9 +19,12 @@ var ErrStored = errors.New("no CustomResourceDefinition that can be read")
 func Decode(payload []byte, revision int64) (*Definition, error) {
 	scheme := runtime.NewScheme()
 	install.Install(scheme)
-	decoder := serializer.NewCodecFactory(scheme).UniversalDecoder(apiextensionsv1.SchemeGroupVersion)
-	decoded, _, err := decoder.Decode(payload, nil, nil)
-	o, ok := decoded.(*apiextensionsv1.CustomResourceDefinition)
+	decoded, _, err := serializer.NewCodecFactory(scheme).UniversalDecoder().Decode(payload, nil, nil)
+	if err != nil {
+		return nil, ErrStored
+	}
+	served, err := scheme.ConvertToVersion(decoded, apiextensionsv1.SchemeGroupVersion)
+	o, ok := served.(*apiextensionsv1.CustomResourceDefinition)
 	if err != nil || !ok || o.Name == "" {
 		return nil, ErrStored
 	}
