@@ -53,7 +53,7 @@ bench: build playground ## speed, as ratios to what one would use instead
 fuzz: ## FUZZTIME on each fuzz target
 	@for target in $$(grep -rho --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal | sed 's/func //'); do \
 	  dir=$$(grep -rl --include='*_test.go' "^func $$target(" internal | xargs dirname); \
-	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; done
+	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$dir || exit 1; done
 
 golden: ## write the files that tests compare with
 	$(GO) test ./cmd/svmctl/internal/render -update && $(GO) test ./cmd/svmctl -run Current -update

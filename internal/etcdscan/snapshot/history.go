@@ -26,8 +26,8 @@ func (f *File) Writes(ctx context.Context, visit func(Write) error) error {
 		}
 		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
 			w, ok := parseWrite(value)
-			if !ok {
-				return damaged(p.id, "the write at revision %d is no KeyValue", r.main)
+			if !ok || !r.tombstone && w.mod != r.main {
+				return damaged(p.id, "the write at revision %d is not of that revision", r.main)
 			}
 			first, err := set.meet(w.key, at(p, i))
 			if err != nil || r.tombstone {
@@ -97,8 +97,8 @@ func (f *File) History(ctx context.Context, ranges []etcdscan.Range, upTo int64,
 		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
 			w, ok := parseWrite(value)
 			switch {
-			case !ok:
-				return damaged(p.id, "the write at revision %d is no KeyValue", r.main)
+			case !ok || !r.tombstone && w.mod != r.main:
+				return damaged(p.id, "the write at revision %d is not of that revision", r.main)
 			case r.main > upTo:
 				return nil
 			}
