@@ -22,7 +22,7 @@ func newKeysCommand(p *program) *cobra.Command {
 	var (
 		output, canRemove string
 		further, kept     []string
-		oneEtcd           bool
+		oneEtcd, history  bool
 		settle            time.Duration
 	)
 	cmd := &cobra.Command{
@@ -65,6 +65,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 	servers.add(cmd.Flags())
 	cmd.Flags().StringVar(&canRemove, "can-remove", "", "answer for one key, as `PROVIDER:KEY[:KEYID]`: can it be removed?")
 	cmd.Flags().StringArrayVar(&kept, "snapshots", nil, "tell which keys the files in a `directory` need to be restored, and which hold plaintext; also a single file, repeatable")
+	cmd.Flags().BoolVar(&history, "history", false, "count the older revisions under each key as well that etcd still gives to whoever asks for them")
 	cmd.Flags().StringArrayVar(&further, "endpoints-for", nil, "read the objects of one resource in another etcd, as `RESOURCE=URL[,URL]`; repeatable")
 	cmd.Flags().DurationVar(&settle, "settle", 10*time.Second, "for --can-remove, how long after an apiserver has loaded its configuration etcd is read: what was encrypted before may still be on its way")
 	cmd.Flags().BoolVar(&oneEtcd, "no-etcd-overrides", false, "take it as known that no apiserver has --etcd-servers-overrides, where neither /flagz nor a manifest tells")
@@ -78,7 +79,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if settle < 0 {
 			return usageError(errors.New("--settle is not negative"))
 		}
-		req := keys.Request{Settle: settle, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
+		req := keys.Request{Settle: settle, History: history, Version: version, Now: time.Now, Progress: new(etcdscan.Progress)}
 		if canRemove != "" {
 			if req.CanRemove, err = keys.ParseWanted(canRemove); err != nil {
 				return usageError(fmt.Errorf("--can-remove %w", err))

@@ -58,6 +58,7 @@ type Request struct {
 	Overrides     []node.Override
 	OverridesTold bool
 
+	History   bool    // count the older revisions as well that the main etcd still gives
 	CanRemove *Wanted // nil: no key in particular
 	// Settle is how long after an apiserver has loaded its configuration, or was started, etcd is read for an answer: what was
 	// encrypted before may still be on its way into etcd.
@@ -73,6 +74,7 @@ type look struct {
 	Request
 	report  *Report
 	entries []etcdscan.Entry
+	old     []etcdscan.Entry // older revisions
 	further []further
 	pin     etcdscan.Pin // of the main etcd
 	roots   []string
@@ -143,6 +145,13 @@ func (l *look) read(ctx context.Context) error {
 	}
 	if len(l.Prefixes) > 0 {
 		l.doubt("only %s was read: --prefix left the rest out", strings.Join(scope.Prefixes, ", "))
+	}
+	if l.History {
+		past, err := etcdscan.History(ctx, l.Store, scope, result.Pin.Revision, l.Opener)
+		if err != nil {
+			return err
+		}
+		l.report.Scope.History, l.old = true, past.Tally.Entries()
 	}
 	for _, e := range l.Further {
 		if err := l.readFurther(ctx, e); err != nil {

@@ -73,7 +73,9 @@ type Row struct {
 	Total   int64            `json:"total"`
 	Opened  int64            `json:"opened"` // of these, opened with this very key
 
-	Snapshots int `json:"snapshots"` // of the files that were read need it
+	// History counts the older revisions under it that etcd still gives. Of twins, which only opening tells apart, the first has them all.
+	History   int64 `json:"history"`
+	Snapshots int   `json:"snapshots"` // of the files that were read need it
 
 	Removable   Answer `json:"removable"` // from the EncryptionConfiguration; of a KMS key ID: whether the plugin may lose it
 	Destroyable Answer `json:"destroyable"`

@@ -24,6 +24,11 @@ func (l *look) makeRows() {
 	for i := range l.entries {
 		l.count(&l.entries[i])
 	}
+	for i := range l.old {
+		if e := &l.old[i]; e.AtRest.Provider != atrest.Identity {
+			l.row(e.AtRest, 0).History += e.Objects
+		}
+	}
 	l.judgeKept()
 	l.askedAbout()
 	slices.SortStableFunc(l.rows, func(a, b *Row) int { return cmp.Or(compareBool(!a.Configured, !b.Configured), l.compare(a, b)) })

@@ -42,12 +42,18 @@ func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	if wide {
 		header = append(header, "READS", "UNDER IT", "DESTROYABLE", "KEY ID HASH")
 	}
+	if r.Scope.History {
+		header = append(header, "OLD REVISIONS")
+	}
 	t := newTable(header, 2, 3)
 	for _, row := range r.Keys {
 		cells := []string{keyName(r, row), dash(visibleList(row.Writes)), strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10),
 			opts.Palette.answer(row.Removable), keyReason(r, row, wide)}
 		if wide {
 			cells = append(cells, dash(visibleList(row.Reads)), dash(visible(keys.ObjectsText(row.Objects))), opts.Palette.answer(row.Destroyable), dash(row.KeyIDHash))
+		}
+		if r.Scope.History {
+			cells = append(cells, strconv.FormatInt(row.History, 10))
 		}
 		t.row(cells...)
 	}
@@ -203,7 +209,7 @@ func keysDocument(w io.Writer, r *keys.Report, opts Options) error {
 
 func keysCSV(w io.Writer, r *keys.Report) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"provider", "version", "key", "keyID", "keyIDHash", "twin", "configured", "write", "writes", "reads", "objects", "total", "opened", "snapshots", "removable", "destroyable", "reason"}}
+	rows := [][]string{{"provider", "version", "key", "keyID", "keyIDHash", "twin", "configured", "write", "writes", "reads", "objects", "total", "opened", "history", "snapshots", "removable", "destroyable", "reason"}}
 	for _, row := range r.Keys {
 		var objects []string
 		for _, name := range slices.Sorted(maps.Keys(row.Objects)) {
@@ -211,7 +217,7 @@ func keysCSV(w io.Writer, r *keys.Report) error {
 		}
 		rows = append(rows, []string{string(row.Provider), row.Version, row.Key, row.KeyID, row.KeyIDHash, strconv.Itoa(row.Twin), strconv.FormatBool(row.Configured),
 			strconv.FormatBool(row.Write), strings.Join(row.Writes, " "), strings.Join(row.Reads, " "), strings.Join(objects, " "),
-			strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10), strconv.Itoa(row.Snapshots), string(row.Removable), string(row.Destroyable), row.Reason})
+			strconv.FormatInt(row.Total, 10), strconv.FormatInt(row.Opened, 10), strconv.FormatInt(row.History, 10), strconv.Itoa(row.Snapshots), string(row.Removable), string(row.Destroyable), row.Reason})
 	}
 	return writeCSV(out, rows)
 }

@@ -55,7 +55,7 @@ func rotated() *keys.Report {
 func backedUp() *keys.Report {
 	r := rotated()
 	at := time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
-	r.Keys[1].Snapshots = 1
+	r.Keys[1].Snapshots, r.Keys[1].History, r.Scope.History = 1, 17, true
 	r.Snapshots = []keys.Kept{
 		{Path: "/var/backups/etcd/monday.db", SHA256: "4a1c94a4b1a7e2e5b9d1a8a5a7b2f4c3d5e6f708192a3b4c5d6e7f8091a2b3c4", Integrity: "valid", Revision: 3500, ModifiedAt: at, Keys: 301,
 			Needs: []keys.Need{
@@ -111,7 +111,7 @@ var keyFields = []string{
 	"snapshots[].needs[].provider", "snapshots[].needs[].version", "snapshots[].needs[].key", "snapshots[].needs[].keyID", "snapshots[].needs[].twin",
 	"snapshots[].needs[].objects.secrets", "snapshots[].needs[].objects.configmaps", "snapshots[].needs[].objects.deployments.apps", "snapshots[].needs[].total", "snapshots[].needs[].opened",
 	"keys[].provider", "keys[].version", "keys[].key", "keys[].keyID", "keys[].keyIDHash", "keys[].twin", "keys[].configured", "keys[].write", "keys[].writes[]", "keys[].reads[]",
-	"keys[].objects.secrets", "keys[].objects.configmaps", "keys[].objects.deployments.apps", "keys[].total", "keys[].opened", "keys[].snapshots", "keys[].removable", "keys[].destroyable", "keys[].reason",
+	"keys[].objects.secrets", "keys[].objects.configmaps", "keys[].objects.deployments.apps", "keys[].total", "keys[].opened", "keys[].history", "keys[].snapshots", "keys[].removable", "keys[].destroyable", "keys[].reason",
 }
 
 func TestKeyFields(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,6 +79,9 @@ func residueTable(w io.Writer, r *residue.Report, opts Options) error {
 			if row.left[place] {
 				cell = opts.Palette.bad.Sprint(cell)
 			}
+			if !looked(r, place) {
+				cell = "-"
+			}
 			cells = append(cells, cell)
 		}
 		t.row(cells...)
@@ -89,6 +93,13 @@ func residueTable(w io.Writer, r *residue.Report, opts Options) error {
 	return err
 }
 
+// looked tells whether anything was looked through that has such a place.
+func looked(r *residue.Report, place residue.Place) bool {
+	return slices.ContainsFunc(r.Files, func(f residue.File) bool {
+		return (place == residue.WAL) == (f.Kind == residue.Log || f.Kind == residue.RaftSnapshot)
+	})
+}
+
 func residueSummary(r *residue.Report, opts Options) string {
 	out := &strings.Builder{}
 	for _, f := range r.Files {
@@ -98,11 +109,21 @@ func residueSummary(r *residue.Report, opts Options) string {
 		}
 		out.WriteString("\n")
 	}
-	for _, s := range r.Steps {
-		fmt.Fprintf(out, "%s %s in %s of %s\n  %s\n  %s\n", opts.Palette.bad.Sprint("Left behind:"), Count(s.Values, "value"), placeText(s.Place), visible(s.Path), s.Do, s.Why)
+	if !looked(r, residue.WAL) {
+		out.WriteString("Not looked at: the write-ahead log, which lies in a member's data directory and in no snapshot.\n")
+	}
+	if !looked(r, residue.Live) {
+		out.WriteString("Not looked at: a database, so that nobody can say what is live and what is left behind.\n")
+	}
+	for i, s := range r.Steps {
+		fmt.Fprintf(out, "%s %s in %s of %s\n", opts.Palette.bad.Sprint("Left behind:"), Count(s.Values, "value"), placeText(s.Place), visible(s.Path))
+		if i+1 == len(r.Steps) || r.Steps[i+1].Path != s.Path || r.Steps[i+1].Do != s.Do {
+			fmt.Fprintf(out, "  %s\n  %s\n", s.Do, s.Why)
+		}
 	}
 	switch {
 	case len(r.Steps) > 0:
+	case !looked(r, residue.Live):
 	case r.Unread():
 		out.WriteString("Nothing is left behind in what could be looked through.\n")
 	default:
