@@ -103,10 +103,10 @@ func etcdCommands() map[string]scriptCommand {
 			h.server.Stop()
 			ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(h.server.Etcd.Config().Dir)))
 		}),
-		// flip FILE: changes one byte in the middle of a file.
+		// flip FILE: changes the last byte of a snapshot in front of its digest, which belongs to nothing.
 		"flip": exactly(1, func(ts *testscript.TestScript, _ *harness, args []string) {
 			data := []byte(ts.ReadFile(args[0]))
-			data[len(data)/2] ^= 1
+			data[len(data)-33] ^= 1
 			ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 		}),
 		// cut-off FILE BYTES: takes so many from its end.
