@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/audit"
@@ -43,6 +44,8 @@ type Need struct {
 	Objects  map[string]int64 `json:"objects"`
 	Total    int64            `json:"total"`
 	Opened   int64            `json:"opened"`
+
+	maybe []string // other names that the key may have, where its end cannot be told
 }
 
 // readKept reads the files one after the other. What is the matter with one of them is no reason to leave the others.
@@ -98,7 +101,7 @@ func (l *look) readFile(ctx context.Context, kept *Kept) error {
 	return result.Shortfall
 }
 
-// judgeKept says what each file needs, and of each key which files need it.
+// judgeKept says what each file needs, and has a row for each key that one of them does.
 func (l *look) judgeKept() {
 	encrypted := l.encryptedResources()
 	for i := range l.report.Snapshots {
@@ -107,8 +110,7 @@ func (l *look) judgeKept() {
 			l.countKept(kept, &kept.entries[j], encrypted)
 		}
 		for _, need := range kept.Needs {
-			row := l.row(atrest.Encryption{Provider: need.Provider, Version: need.Version, Key: need.Key, KeyID: need.KeyID}, need.Twin)
-			row.Snapshots++
+			l.row(atrest.Encryption{Provider: need.Provider, Version: need.Version, Key: need.Key, KeyID: need.KeyID}, need.Twin)
 		}
 		slices.SortStableFunc(kept.Needs, func(a, b Need) int { return cmp.Compare(b.Total, a.Total) })
 	}
@@ -152,6 +154,11 @@ func (l *look) countKept(kept *Kept, e *etcdscan.Entry, encrypted map[string]boo
 		kept.Needs = append(kept.Needs, Need{Provider: e.AtRest.Provider, Version: e.AtRest.Version, Key: e.AtRest.Key, KeyID: e.AtRest.KeyID, Twin: e.Twin, Objects: make(map[string]int64)})
 	}
 	n := &kept.Needs[i]
+	if e.Ambiguous {
+		for _, g := range e.Candidates() {
+			n.maybe = append(n.maybe, g.AtRest.Key)
+		}
+	}
 	n.Objects[name] += e.Objects
 	n.Total += e.Objects
 	if e.Stored != (stored.Type{}) {
@@ -172,7 +179,11 @@ func (l *look) keptAgainst(r *Row) (needing, unknown []string) {
 }
 
 // mayBe tells whether what a file needs is the key of a row, as far as its name goes: where a value was not opened, keys of one
-// name are not told apart.
+// name are not told apart, nor is a name from another that it begins with.
 func (l *look) mayBe(n Need, r *Row) bool {
-	return n.Provider == r.Provider && n.Version == r.Version && n.Key == r.Key && n.KeyID == r.KeyID && (n.Twin == r.Twin || n.Opened < n.Total)
+	if n.Provider != r.Provider || n.Version != r.Version || n.KeyID != r.KeyID {
+		return false
+	}
+	closed := n.Opened < n.Total
+	return n.Key == r.Key && (n.Twin == r.Twin || closed) || closed && (strings.HasPrefix(n.Key, r.Key+":") || slices.Contains(n.maybe, r.Key))
 }

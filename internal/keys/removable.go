@@ -47,6 +47,7 @@ func (l *look) judge() error {
 	for _, r := range l.rows {
 		r.Removable, r.Reason = l.removable(r)
 		needing, _ := l.keptAgainst(r)
+		r.Snapshots = len(needing)
 		if r.Destroyable = r.Removable; r.Removable == Yes {
 			r.Destroyable = Unknown
 		}
