@@ -15,6 +15,7 @@ import (
 
 // part is a file, or the directory of a log.
 type part struct {
+	of    string // the path that was asked for
 	path  string
 	kind  Kind
 	bytes int64
@@ -22,12 +23,13 @@ type part struct {
 
 // partsOf lists what is to be looked through in a path.
 func partsOf(path string) ([]part, error) {
+	of := path
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("looking for etcd's files: %w", err)
 	}
 	if !info.IsDir() {
-		return []part{{path, Database, info.Size()}}, nil
+		return []part{{path, path, Database, info.Size()}}, nil
 	}
 	if _, err := os.Stat(filepath.Join(path, "member")); err == nil {
 		path = filepath.Join(path, "member")
@@ -47,14 +49,14 @@ func partsOf(path string) ([]part, error) {
 		switch {
 		case !info.Mode().IsRegular():
 		case entry.Name() == "db", strings.HasSuffix(name, ".snap.db"):
-			parts = append(parts, part{name, Database, info.Size()})
+			parts = append(parts, part{of, name, Database, info.Size()})
 		default: // raft's snapshots, those that were found broken, and what was received in part
-			parts = append(parts, part{name, RaftSnapshot, info.Size()})
+			parts = append(parts, part{of, name, RaftSnapshot, info.Size()})
 		}
 	}
 	for _, dir := range []string{filepath.Join(path, "wal"), path} {
 		if segments, _ := filepath.Glob(filepath.Join(dir, "*.wal")); len(segments) > 0 {
-			parts = append(parts, part{path: dir, kind: Log})
+			parts = append(parts, part{of: of, path: dir, kind: Log})
 			break
 		}
 	}
@@ -70,7 +72,7 @@ func (l *look) log(ctx context.Context, p part) error {
 	if err != nil {
 		return err
 	}
-	t := l.table(WAL, p.path)
+	t := l.table(p, WAL, p.path)
 	for put, err := range segments.Puts(ctx) {
 		if err != nil {
 			return fmt.Errorf("reading the write-ahead log in %s: %w", p.path, err)
@@ -80,7 +82,7 @@ func (l *look) log(ctx context.Context, p part) error {
 		}
 	}
 	state := segments.State()
-	out := File{Path: p.path, Kind: Log, Bytes: state.Bytes}
+	out := File{Path: p.path, of: p.of, Kind: Log, Bytes: state.Bytes}
 	if len(state.Damage) > 0 {
 		b := state.Damage[0]
 		out.Problem = fmt.Sprintf("%s is damaged at byte %d: %s", b.Segment, b.Offset, b.Cause)
@@ -100,8 +102,8 @@ func (l *look) log(ctx context.Context, p part) error {
 
 // raftSnapshot looks for values in a file beside the database. Raft's own snapshots hold none, as a rule.
 func (l *look) raftSnapshot(ctx context.Context, p part) error {
-	out := File{Path: p.path, Kind: RaftSnapshot}
-	if err := l.carveFile(ctx, l.table(WAL, p.path), p.path, 0, &out); err != nil {
+	out := File{Path: p.path, of: p.of, Kind: RaftSnapshot}
+	if err := l.carveFile(ctx, l.table(p, WAL, p.path), p.path, 0, &out); err != nil {
 		return err
 	}
 	l.report.Files = append(l.report.Files, out)

@@ -52,6 +52,8 @@ type File struct {
 	FreeBytes int64  `json:"freeBytes"` // of a database: what belongs to nothing
 	// Problem is why not all of it could be looked through; empty if all of it was.
 	Problem string `json:"problem"`
+
+	of string // the path it belongs to that was asked for
 }
 
 // Count is how many values of one kind lie in one place. A value that lies there several times counts once where its key and
@@ -66,9 +68,11 @@ type Count struct {
 	KeyID    string          `json:"keyID"`
 	Values   int64           `json:"values"`
 	Cut      int64           `json:"cut"` // of these lost their end, or nobody can tell where it is
-	// LeftBehind tells that nothing live of this resource, or of any resource where the key is lost, is like this in the databases that
-	// were looked through: it is what a rotation or a deletion has left.
+	// LeftBehind tells that nothing live of this resource, or of any resource where the key is lost, is like this in the same snapshot or
+	// data directory: it is what a rotation or a deletion has left.
 	LeftBehind bool `json:"leftBehind"`
+
+	of string
 }
 
 // Step is something to do.

@@ -92,6 +92,7 @@ func (l *look) part(ctx context.Context, p part) error {
 type table struct {
 	place Place
 	path  string
+	of    string
 	tally etcdscan.Tally
 	whole map[uint64]struct{} // values that were counted, of those that may lie there several times
 	seed  maphash.Seed
@@ -108,8 +109,8 @@ func (t *table) entries() []etcdscan.Entry {
 	return t.tally.Entries()
 }
 
-func (l *look) table(place Place, path string) *table {
-	t := &table{place: place, path: path, whole: make(map[uint64]struct{}), seed: maphash.MakeSeed(), cut: make(map[etcdscan.Group]int64)}
+func (l *look) table(p part, place Place, path string) *table {
+	t := &table{place: place, path: path, of: p.of, whole: make(map[uint64]struct{}), seed: maphash.MakeSeed(), cut: make(map[etcdscan.Group]int64)}
 	l.tables = append(l.tables, t)
 	return t
 }
@@ -191,14 +192,14 @@ func (l *look) database(ctx context.Context, p part) error {
 		return err
 	}
 	defer file.Close()
-	out := File{Path: file.Path(), Kind: Database, Bytes: p.bytes, Compacted: file.Compacted()}
+	out := File{Path: file.Path(), of: p.of, Kind: Database, Bytes: p.bytes, Compacted: file.Compacted()}
 	if out.Revision, err = file.Revision(ctx); err != nil {
 		return err
 	}
 	if scope, err := audit.ScopeOf(ctx, file, nil, 0); err == nil {
 		l.roots = scope
 	}
-	live, history := l.table(Live, out.Path), l.table(History, out.Path)
+	live, history := l.table(p, Live, out.Path), l.table(p, History, out.Path)
 	err = file.Writes(ctx, func(w snapshot.Write) error {
 		t := history
 		if w.Live {
@@ -211,7 +212,7 @@ func (l *look) database(ctx context.Context, p part) error {
 		return fmt.Errorf("reading %s: %w", out.Path, err)
 	}
 	l.learn(live, history)
-	free := l.table(FreePages, out.Path)
+	free := l.table(p, FreePages, out.Path)
 	err = file.Free(ctx, func(_ int64, b []byte) error {
 		out.FreeBytes += int64(len(b))
 		for v := range carve.Find(b) {

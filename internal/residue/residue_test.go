@@ -209,3 +209,86 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal("it did not stop")
 	}
 }
+
+// Names as k3s gives them hold colons: none may be invented, wherever a value lies and whatever of it is left.
+func TestKeyNamesWithColons(t *testing.T) {
+	const before, after = "aescbckey-2022-04-21T23:01:02-07:00", "aescbckey-2023-05-01T08:00:00-07:00"
+	m := start(t)
+	for _, name := range []string{before, after} {
+		for i := range secrets {
+			m.write(t, secretKey(i), sealed(t, name))
+		}
+	}
+	if _, err := m.Client.Compact(t.Context(), m.Revision(t)-secrets/2, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	m.Stop()
+	r := look(t, m.dir)
+	for _, c := range r.Counts {
+		if c.Resource == "secrets" && (c.Key != before && c.Key != after || c.LeftBehind != (c.Key == before)) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if n := values(r, residue.History, "aescbc", before); n != secrets/2 {
+		t.Errorf("%d older revisions under the key before", n)
+	}
+	if n := values(r, residue.WAL, "aescbc", before); n != secrets {
+		t.Errorf("%d writes in the log under the key before", n)
+	}
+}
+
+// What is live in an old snapshot says nothing about what is left behind in the etcd of today.
+func TestSeveralAreJudgedApart(t *testing.T) {
+	m := start(t)
+	m.write(t, secretKey(1), plaintext(1))
+	m.Stop()
+	old := filepath.Join(t.TempDir(), "old")
+	if err := os.CopyFS(old, os.DirFS(m.dir)); err != nil {
+		t.Fatal(err)
+	}
+	m.run(t)
+	m.write(t, secretKey(1), sealed(t, "key1"))
+	m.Stop()
+	r := look(t, m.dir, old)
+	for _, c := range r.Counts {
+		today := strings.HasPrefix(c.Path, m.dir)
+		if c.Resource == "secrets" && c.Provider == "identity" && c.LeftBehind != today {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(r.Steps) == 0 {
+		t.Error("nothing is left behind")
+	}
+}
+
+// A log that is damaged or torn is searched all the same, and only damage is a problem.
+func TestDamagedLog(t *testing.T) {
+	m := start(t)
+	for i := range secrets {
+		m.write(t, secretKey(i), plaintext(i))
+	}
+	m.Stop()
+	segments, err := filepath.Glob(filepath.Join(m.dir, "member", "wal", "*.wal"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("%q, %v", segments, err)
+	}
+	data, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte(canary(secrets/2)))
+	data[at] ^= 1
+	if err := os.WriteFile(segments[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := residue.Run(t.Context(), residue.Request{Paths: []string{m.dir}, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := values(r, residue.WAL, "identity", ""); n != secrets {
+		t.Errorf("%d of %d writes were found", n, secrets)
+	}
+	if !r.Unread() {
+		t.Error("the damage is not told")
+	}
+}

@@ -28,7 +28,7 @@ func (l *look) count(t *table, e etcdscan.Entry) {
 	if e.Ambiguous {
 		at = e.Candidates()[0].AtRest
 	}
-	c := Count{Place: t.place, Path: t.path, Resource: resourceOf(e), Provider: at.Provider, Version: at.Version, Key: at.Key, KeyID: at.KeyID}
+	c := Count{Place: t.place, Path: t.path, of: t.of, Resource: resourceOf(e), Provider: at.Provider, Version: at.Version, Key: at.Key, KeyID: at.KeyID}
 	i := slices.IndexFunc(l.report.Counts, func(known Count) bool {
 		known.Values, known.Cut = 0, 0
 		return known == c
@@ -68,10 +68,10 @@ func (l *look) judge() {
 func (l *look) leftBehind(c Count) bool {
 	known, alike, others := false, false, false
 	for _, f := range l.report.Files {
-		known = known || f.Kind == Database || f.Kind == Snapshot
+		known = known || f.of == c.of && (f.Kind == Database || f.Kind == Snapshot)
 	}
 	for _, live := range l.report.Counts {
-		if live.Place != Live || live.Resource != c.Resource && c.Resource != "" {
+		if live.Place != Live || live.of != c.of || live.Resource != c.Resource && c.Resource != "" {
 			continue
 		}
 		others = true
