@@ -51,16 +51,20 @@ var jobs = map[string]func(ctx context.Context, args []string, stdout io.Writer)
 	"drain-pages":    drainPages,
 	"create-secrets": createSecrets,
 	"patch-secrets":  patchSecrets,
+	"make-file":      makeFile,
+	"drain-file":     drainFile,
+	"read-file":      readFile,
 }
 
 // options is what the flags say.
 type options struct {
-	bin     string // directory of svmctl and playground
-	rounds  int
-	keys    int
-	sealed  int
-	secrets int
-	log     io.Writer
+	bin      string // directory of svmctl and playground
+	rounds   int
+	keys     int
+	sealed   int
+	secrets  int
+	fileKeys int
+	log      io.Writer
 }
 
 func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -72,13 +76,14 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	flags.IntVar(&opts.keys, "keys", 300_000, "values of 1.1 kB that the audit reads")
 	flags.IntVar(&opts.sealed, "sealed", 100_000, "encrypted values of 1.1 kB that the audit opens")
 	flags.IntVar(&opts.secrets, "secrets", 5_000, "secrets of 1.1 kB that are migrated")
-	only := flags.String("only", "", "measure `audit`, open or migrate alone")
+	flags.IntVar(&opts.fileKeys, "file-keys", 1_000_000, "values of 1.1 kB in the snapshot that is read")
+	only := flags.String("only", "", "measure `audit`, open, snapshot or migrate alone")
 	timeout := flags.Duration("timeout", time.Hour, "how long the whole run may take")
 	asJSON := flags.Bool("json", false, "write the results as JSON")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || !slices.Contains([]string{"", "audit", "open", "migrate"}, *only) || opts.rounds < 1 || opts.keys < 1 || opts.sealed < 1 || opts.secrets < 1 {
+	if flags.NArg() > 0 || !slices.Contains([]string{"", "audit", "open", "snapshot", "migrate"}, *only) || min(opts.rounds, opts.keys, opts.sealed, opts.secrets, opts.fileKeys) < 1 {
 		return fmt.Errorf("parsing arguments: %q makes no sense here", strings.Join(args, " "))
 	}
 	var err error
@@ -95,7 +100,10 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	for _, part := range []struct {
 		name, what string
 		bench      func(context.Context, options) (Table, error)
-	}{{"audit", "the audit", benchAudit}, {"open", "the opening", benchOpen}, {"migrate", "the migration", benchMigrate}} {
+	}{
+		{"audit", "the audit", benchAudit}, {"open", "the opening", benchOpen}, {"snapshot", "the reading of a file", benchSnapshot},
+		{"migrate", "the migration", benchMigrate},
+	} {
 		if *only != "" && *only != part.name {
 			continue
 		}

@@ -68,7 +68,7 @@ var layers = map[string]layer{
 var soleUsers = map[string][]string{
 	"go.etcd.io/etcd/client/v3":           {"internal/etcdscan/live", "internal/etcdscan/etcdtest", "bench"},
 	"go.etcd.io/etcd/server/v3":           {"internal/etcdscan/etcdtest"},
-	"go.etcd.io/bbolt":                    {"internal/etcdscan/snapshot"},
+	"go.etcd.io/bbolt":                    {"internal/etcdscan/snapshot", "bench"},
 	"k8s.io/apiserver":                    {"internal/etcdscan/decrypt", "bench"},
 	"k8s.io/apiextensions-apiserver":      {"internal/crd", "internal/crd/upgrade"},
 	"k8s.io/kubernetes":                   {},
