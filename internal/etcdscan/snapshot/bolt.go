@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 var (
@@ -109,19 +110,72 @@ func (t *tree) descend(id uint64, depth int) error {
 		t.broken(err)
 		return nil
 	}
-	for i := range uint64(len(p.bytes)) / t.pageSize {
-		if !t.seen.add(id + i) {
-			t.broken(damaged(id+i, "it is in two places"))
-			return nil
-		}
+	if !t.claim(p) {
+		return nil
 	}
 	return t.walk(p, depth)
+}
+
+// claim tells whether a page is met for the first time.
+func (t *tree) claim(p page) bool {
+	for i := range uint64(len(p.bytes)) / t.pageSize {
+		if !t.seen.add(p.id + i) {
+			t.broken(damaged(p.id+i, twoPlaces))
+			return false
+		}
+	}
+	return true
+}
+
+const twoPlaces = "it is in two places"
+
+// subtree is a page of a tree with all below it.
+type subtree struct {
+	id    uint64
+	depth int
+}
+
+// subtrees takes a tree apart, from above: into some at least, if it has so many, in their order.
+func (t *tree) subtrees(root uint64, some int) []subtree {
+	parts := []subtree{{id: root}}
+	for depth := 0; depth < maxDepth && len(parts) < some; depth++ {
+		var below []subtree
+		apart := false
+		for _, s := range parts {
+			p, err := t.page(s.id)
+			if err != nil || p.flags != branchPage {
+				below = append(below, s) // whoever walks it tells what it is
+				continue
+			}
+			apart = true
+			if !t.claim(p) {
+				continue
+			}
+			if err := p.check(); err != nil {
+				t.broken(err)
+				continue
+			}
+			for i := range p.count {
+				child, err := p.branch(i)
+				if err != nil {
+					t.broken(err)
+					continue
+				}
+				below = append(below, subtree{id: child, depth: s.depth + 1})
+			}
+		}
+		if parts = below; !apart {
+			break
+		}
+	}
+	return parts
 }
 
 // bucket is where the tree of a bucket begins.
 type bucket struct {
 	root   uint64 // 0: inline
 	inline []byte // the page in an inline bucket
+	start  uint64 // where in the file that is
 }
 
 // parseBucket reads the value of an element that is a bucket.
@@ -145,7 +199,7 @@ func (t *tree) walkBucket(b bucket) error {
 		return t.descend(b.root, 0)
 	}
 	p, _ := parsePage(b.inline)
-	p.id = 0
+	p.id, p.start = 0, b.start
 	return t.walk(p, 0)
 }
 
@@ -167,6 +221,8 @@ func (b *bolt) buckets(seen pageSet, broken func(error)) map[string]bucket {
 				broken(err)
 				continue
 			}
+			_, end, _ := p.extent(i)
+			inner.start = p.start + end - uint64(len(inner.inline))
 			found[string(name)] = inner
 		}
 		return nil
@@ -181,6 +237,16 @@ type pageSet []uint64
 func newPageSet(pages uint64) pageSet { return make(pageSet, pages/64+1) }
 
 func (s pageSet) has(id uint64) bool { return s[id/64]&(1<<(id%64)) != 0 }
+
+// both is a page that is in both of two sets of one file.
+func (s pageSet) both(t pageSet) (id uint64, found bool) {
+	for i := range s {
+		if common := s[i] & t[i]; common != 0 {
+			return uint64(i)*64 + uint64(bits.TrailingZeros64(common)), true
+		}
+	}
+	return 0, false
+}
 
 // add tells whether the page was not in the set before.
 func (s pageSet) add(id uint64) bool {

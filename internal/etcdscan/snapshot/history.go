@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -17,7 +18,7 @@ type Write struct {
 // Writes hands every write in the file to visit, the newest first, those that a newer one or a deletion has made history included.
 // Deletions themselves carry nothing. Pages that cannot be read are left out: Doubts tells.
 func (f *File) Writes(ctx context.Context, visit func(Write) error) error {
-	set := newKeySet(f)
+	set := newKeySet(maphash.MakeSeed())
 	last := []byte(nil)
 	t := tree{bolt: f.bolt, seen: newPageSet(f.meta.pages), broken: f.noteBroken}
 	t.visit = func(p page) error {
@@ -84,7 +85,7 @@ func (f *File) History(ctx context.Context, ranges []etcdscan.Range, upTo int64,
 	if err != nil {
 		return 0, err
 	}
-	newest, atCompaction := newKeySet(f), newKeySet(f)
+	newest, atCompaction := newKeySet(maphash.MakeSeed()), newKeySet(maphash.MakeSeed())
 	within := func(k string) bool {
 		return slices.ContainsFunc(ranges, func(r etcdscan.Range) bool { return k >= r.Start && (r.End == "" || k < r.End) })
 	}

@@ -3,65 +3,163 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"hash/maphash"
+	"runtime"
+	"sync"
 )
 
-// place is where in the file a write lies: its page, and the element in it.
+// place is where in the file a write lies: the head of its element in a leaf of the key bucket.
 type place uint64
 
-const (
-	elementBits = 16
-	gone        = place(1) << 63 // the write is a tombstone
-)
+const gone = place(1) << 63 // the write is a tombstone
 
-func at(p page, element int) place { return place(p.id<<elementBits | uint64(element)) }
+func at(p page, i int) place { return place(p.start + pageHeader + uint64(i)*element) }
 
-// index has the newest write of each key at one revision, in the order of the keys. A key takes 8 bytes of it, and some 40 while
-// it is made; old revisions take none.
+// index has the newest write of each key at one revision, in the order of the keys. A key takes 8 bytes of it. While it is made, a
+// key takes some 45 more and its name without the directory; old revisions take none.
 type index struct {
 	revision int64
 	places   []place
 }
 
-// makeIndex reads all revisions up to one, the newest first, so that the first of each key is the one that counts.
+const (
+	maxParts = 8  // that are walked at once
+	finer    = 16 // subtrees for each of them, so that they are of a size
+)
+
+// makeIndex reads all revisions up to one. The tree of them is walked in parts at once, each the newest first, so that the first of
+// each key in it is the one that counts; and what a newer part has counts more than what an older one has.
 func (f *File) makeIndex(ctx context.Context, upTo int64) (*index, error) {
-	set := newKeySet(f)
+	parts, err := f.walkParts(ctx, upTo)
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	for i, older := range parts {
+		wg.Go(func() {
+			for _, newer := range parts[i+1:] {
+				older.set.forget(newer.set)
+			}
+		})
+	}
+	wg.Wait()
+	sets := make([]*names, len(parts))
+	for i, p := range parts {
+		p.set.slots = nil // from here on they would only take room
+		sets[i] = &p.set.names
+	}
+	places, err := order(ctx, sets)
+	return &index{revision: upTo, places: places}, err
+}
+
+// part is what some of the subtrees of the key bucket have, which are neighbours.
+type part struct {
+	set            *keySet
+	seen           pageSet
+	problems       []error
+	newest, oldest []byte // revision
+}
+
+// walkParts gives back the parts of the key bucket, the oldest first.
+func (f *File) walkParts(ctx context.Context, upTo int64) ([]*part, error) {
+	want := min(runtime.GOMAXPROCS(0), maxParts)
+	top := part{seen: newPageSet(f.meta.pages)}
+	var subtrees []subtree
+	err := guarded(func() error {
+		if f.keys.root != 0 {
+			t := tree{bolt: f.bolt, seen: top.seen, broken: top.broken}
+			subtrees = t.subtrees(f.keys.root, want*finer)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]*part, max(1, min(want, len(subtrees))))
+	errs := make([]error, len(parts))
+	seed := maphash.MakeSeed()
+	var wg sync.WaitGroup
+	for i := range parts {
+		mine := subtrees[i*len(subtrees)/len(parts) : (i+1)*len(subtrees)/len(parts)]
+		parts[i] = &part{set: newKeySet(seed), seen: newPageSet(f.meta.pages)}
+		wg.Go(func() { errs[i] = guarded(func() error { return parts[i].walk(ctx, f, mine, upTo) }) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	f.judge(&top, parts)
+	return parts, nil
+}
+
+func (p *part) broken(err error) { p.problems = append(p.problems, err) }
+
+// walk walks subtrees, or the bucket if it is inline, the newest first.
+func (p *part) walk(ctx context.Context, f *File, subtrees []subtree, upTo int64) error {
+	t := tree{bolt: f.bolt, seen: p.seen, broken: p.broken}
 	last := []byte(nil)
-	t := tree{bolt: f.bolt, seen: newPageSet(f.meta.pages), broken: f.broken}
-	t.visit = func(p page) error {
+	t.visit = func(leaf page) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
+		return t.tolerate(leaf.eachRevision(&last, func(i int, r revision, value []byte) error {
+			if p.newest == nil {
+				p.newest = bytes.Clone(last)
+			}
 			if r.main > upTo {
 				return nil
 			}
 			key, ok := keyOf(value)
 			if !ok {
-				return damaged(p.id, "the write at revision %d is no KeyValue", r.main)
+				return damaged(leaf.id, "the write at revision %d is no KeyValue", r.main)
 			}
-			here := at(p, i)
+			here := at(leaf, i)
 			if r.tombstone {
 				here |= gone
 			}
-			_, err := set.meet(key, here)
+			_, err := p.set.meet(key, here)
 			return err
 		}))
 	}
-	if err := guarded(func() error { return t.walkBucket(f.keys) }); err != nil {
-		return nil, err
+	if f.keys.root == 0 {
+		return t.walkBucket(f.keys)
 	}
-	places := set.places[:0]
-	for _, p := range set.places {
-		if p&gone == 0 {
-			places = append(places, p)
+	for i := len(subtrees) - 1; i >= 0; i-- {
+		if err := t.descend(subtrees[i].id, subtrees[i].depth); err != nil {
+			return err
 		}
 	}
-	set = nil
-	if err := guarded(func() error { return f.order(ctx, places) }); err != nil {
-		return nil, err
+	p.oldest = bytes.Clone(last)
+	return nil
+}
+
+// judge notes what is damaged in the parts, and between them.
+func (f *File) judge(top *part, parts []*part) {
+	for i := len(parts) - 1; i >= 0; i-- {
+		for _, problem := range parts[i].problems {
+			f.broken(problem)
+		}
 	}
-	return &index{revision: upTo, places: places}, nil
+	for _, problem := range top.problems {
+		f.broken(problem)
+	}
+	oldest := []byte(nil)
+	for i := len(parts) - 1; i >= 0; i-- {
+		p := parts[i]
+		if oldest != nil && p.newest != nil && bytes.Compare(p.newest, oldest) >= 0 {
+			f.broken(damaged(f.keys.root, "revision %d below it is out of order", binary.BigEndian.Uint64(p.newest)))
+		}
+		if p.oldest != nil {
+			oldest = p.oldest
+		}
+		for _, other := range append(parts[:i:i], top) {
+			if id, found := p.seen.both(other.seen); found {
+				f.broken(damaged(id, twoPlaces))
+			}
+		}
+	}
 }
 
 // tolerate notes damage, which ends the page alone.
@@ -73,59 +171,6 @@ func (t *tree) tolerate(err error) error {
 	return err
 }
 
-// keySet is the keys that were met, each by the place of its newest write. Its slots have the upper half of a key's hash, and the
-// number of its place, from 1.
-type keySet struct {
-	file   *File
-	seed   maphash.Seed
-	slots  []uint64
-	places []place
-}
-
-func newKeySet(f *File) *keySet {
-	return &keySet{file: f, seed: maphash.MakeSeed(), slots: make([]uint64, 1<<12)}
-}
-
-// meet takes a key up, and tells whether it is the first time.
-func (s *keySet) meet(key []byte, here place) (first bool, err error) {
-	if len(s.places) >= len(s.slots)/4*3 {
-		s.grow()
-	}
-	tag := maphash.Bytes(s.seed, key) >> 32
-	mask := uint64(len(s.slots) - 1)
-	for i := tag & mask; ; i = (i + 1) & mask {
-		slot := s.slots[i]
-		if slot == 0 {
-			s.places = append(s.places, here)
-			s.slots[i] = tag<<32 | uint64(len(s.places))
-			return true, nil
-		}
-		if slot>>32 != tag {
-			continue
-		}
-		known, err := s.file.keyAt(s.places[uint32(slot)-1])
-		if err != nil || bytes.Equal(known, key) {
-			return false, err
-		}
-	}
-}
-
-func (s *keySet) grow() {
-	old := s.slots
-	s.slots = make([]uint64, 2*len(old))
-	mask := uint64(len(s.slots) - 1)
-	for _, slot := range old {
-		if slot == 0 {
-			continue
-		}
-		i := slot >> 32 & mask
-		for s.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		s.slots[i] = slot
-	}
-}
-
 // keyAt is the key of the write at a place.
 func (f *File) keyAt(at place) ([]byte, error) {
 	_, value, err := f.element(at)
@@ -134,23 +179,26 @@ func (f *File) keyAt(at place) ([]byte, error) {
 	}
 	key, ok := keyOf(value)
 	if !ok {
-		return nil, damaged(uint64(at&^gone>>elementBits), "a write is no KeyValue")
+		return nil, damaged(f.pageOf(at), "a write is no KeyValue")
 	}
 	return key, nil
 }
 
-// element is the revision and the write at a place of the key bucket.
+// element is the revision and the write at a place of the key bucket. All of its page was found to be in order when the index was
+// made, but the file may have been changed since.
 func (f *File) element(at place) (key, value []byte, err error) {
-	at &^= gone
-	p := page{}
-	if id := uint64(at >> elementBits); id != 0 {
-		if p, err = f.page(id); err != nil {
-			return nil, nil, err
-		}
-	} else {
-		p, _ = parsePage(f.keys.inline)
-		p.id = 0
+	start, size := uint64(at), uint64(len(f.data))
+	if start+element > size {
+		return nil, nil, damaged(f.pageOf(at), "it lies outside of the file")
 	}
-	_, key, value, err = p.leaf(int(at & (1<<elementBits - 1)))
-	return key, value, err
+	e := f.data[start : start+element]
+	from := start + uint64(binary.LittleEndian.Uint32(e[4:]))
+	keyEnd := from + uint64(binary.LittleEndian.Uint32(e[8:]))
+	end := keyEnd + uint64(binary.LittleEndian.Uint32(e[12:]))
+	if end > size {
+		return nil, nil, damaged(f.pageOf(at), "what it holds lies outside of the file")
+	}
+	return f.data[from:keyEnd:keyEnd], f.data[keyEnd:end:end], nil
 }
+
+func (f *File) pageOf(at place) uint64 { return uint64(at) / f.pageSize }

@@ -6,80 +6,80 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
+	"sync"
 )
 
-// ranked is a place with the bytes of its key that are compared.
+// ranked is a key with the bytes of it that are compared.
 type ranked struct {
 	head uint64
-	at   place
+	set  uint32
+	name name
 }
 
-// few is how many keys are compared as they are.
-const few = 12
+const (
+	few  = 12      // so many keys are compared as they are
+	many = 1 << 14 // fewer are not worth to be sorted by two
+)
 
-// order sorts places by their keys. Keys of one directory share a long beginning, and each look at one is a look into the file:
-// so eight bytes of each are taken along, behind what all of them share.
-func (f *File) order(ctx context.Context, places []place) error {
-	s := sorter{file: f, ctx: ctx}
-	sorted, err := s.sorted(places)
-	if err != nil || sorted {
-		return err
+// order gives back the places of all keys in their order. No two are the same. Keys of one directory share a long beginning: what is
+// compared is eight bytes of each, behind what all of them share.
+func order(ctx context.Context, sets []*names) ([]place, error) {
+	n := 0
+	for _, set := range sets {
+		set.each(func(name) { n++ })
 	}
-	items := make([]ranked, len(places))
-	for i, p := range places {
-		items[i].at = p
+	items := make([]ranked, 0, n)
+	for i, set := range sets {
+		set.each(func(at name) { items = append(items, ranked{set: uint32(i), name: at}) })
 	}
-	if err := s.sort(items, 0); err != nil {
-		return err
+	s := sorter{ctx: ctx, sets: sets}
+	s.sort(items, 0)
+	s.wait.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	for i := range items {
-		places[i] = items[i].at
+	places := make([]place, n)
+	for i, item := range items {
+		places[i] = sets[item.set].place(item.name)
 	}
-	return nil
+	return places, nil
 }
 
 type sorter struct {
-	file *File
 	ctx  context.Context
+	sets []*names
+	wait sync.WaitGroup
 }
 
-// sorted tells whether there is nothing to do. Keys that were created in their order come in the opposite one, which is turned.
-func (s *sorter) sorted(places []place) (bool, error) {
-	slices.Reverse(places)
-	var before []byte
-	for _, p := range places {
-		key, err := s.file.keyAt(p)
-		if err != nil {
-			return false, err
-		}
-		if before != nil && bytes.Compare(before, key) >= 0 {
-			return false, nil
-		}
-		before = key
-	}
-	return true, nil
+func (s *sorter) key(to []byte, item ranked) []byte {
+	return s.sets[item.set].append(to, item.name)
 }
 
-// sort sorts items whose keys have the first skip bytes in common.
-func (s *sorter) sort(items []ranked, skip int) error {
+// sort sorts items whose keys have the first skip bytes in common. It may return before all of it is done.
+func (s *sorter) sort(items []ranked, skip int) {
 	if s.ctx.Err() != nil {
-		return context.Cause(s.ctx)
+		return
 	}
 	if len(items) <= few {
-		return s.compare(items)
+		s.compare(items)
+		return
 	}
-	common, err := s.common(items, skip)
-	if err != nil {
-		return err
-	}
+	common := s.common(items, skip)
 	for i := range items {
-		key, err := s.file.keyAt(items[i].at)
-		if err != nil {
-			return err
-		}
-		var head [8]byte
-		copy(head[:], key[common:])
-		items[i].head = binary.BigEndian.Uint64(head[:])
+		items[i].head = s.head(items[i], common)
+	}
+	s.byHead(items, len(items), common)
+}
+
+// byHead sorts items by their heads, and those of one head by what follows. Of is how many items there are whose keys have so many
+// bytes in common.
+func (s *sorter) byHead(items []ranked, of, common int) {
+	for len(items) > many {
+		less, more := partition(items)
+		s.sameHead(items[less:more], of, common)
+		left := items[:less]
+		s.wait.Go(func() { s.byHead(left, of, common) })
+		items = items[more:]
 	}
 	slices.SortFunc(items, func(a, b ranked) int { return cmp.Compare(a.head, b.head) })
 	for from := 0; from < len(items); {
@@ -87,53 +87,92 @@ func (s *sorter) sort(items []ranked, skip int) error {
 		for to < len(items) && items[to].head == items[from].head {
 			to++
 		}
-		switch same := items[from:to]; {
-		case len(same) == 1:
-		case len(same) == len(items), same[0].head&0xff == 0:
-			// Keys that end here look like those that go on with zeros.
-			err = s.compare(same)
-		default:
-			err = s.sort(same, common+8)
-		}
-		if err != nil {
-			return err
-		}
+		s.sameHead(items[from:to], of, common)
 		from = to
 	}
-	return nil
+}
+
+func (s *sorter) sameHead(items []ranked, of, common int) {
+	switch {
+	case len(items) <= 1:
+	case len(items) == of, items[0].head&0xff == 0:
+		// Keys that end here look like those that go on with zeros.
+		s.compare(items)
+	case len(items) > many:
+		s.wait.Go(func() { s.sort(items, common+8) })
+	default:
+		s.sort(items, common+8)
+	}
+}
+
+// partition puts those of one head in the middle, between those of lower and of higher ones.
+func partition(items []ranked) (less, more int) {
+	n := len(items)
+	probes := [5]uint64{items[0].head, items[n/4].head, items[n/2].head, items[n/4*3].head, items[n-1].head}
+	slices.Sort(probes[:])
+	pivot := probes[2]
+	more = n
+	for i := 0; i < more; {
+		switch head := items[i].head; {
+		case head < pivot:
+			items[i], items[less] = items[less], items[i]
+			less++
+			i++
+		case head > pivot:
+			more--
+			items[i], items[more] = items[more], items[i]
+		default:
+			i++
+		}
+	}
+	return less, more
+}
+
+// head is eight bytes of a key, from at on.
+func (s *sorter) head(item ranked, from int) uint64 {
+	dir, rest := s.sets[item.set].of(item.name)
+	var head [8]byte
+	n := 0
+	if from < len(dir) {
+		n = copy(head[:], dir[from:])
+		copy(head[n:], rest)
+	} else {
+		copy(head[:], rest[from-len(dir):])
+	}
+	return binary.BigEndian.Uint64(head[:])
 }
 
 // common is how many bytes the keys have in common, of which skip are known.
-func (s *sorter) common(items []ranked, skip int) (int, error) {
-	first, err := s.file.keyAt(items[0].at)
-	if err != nil {
-		return 0, err
-	}
+func (s *sorter) common(items []ranked, skip int) int {
+	first := s.key(nil, items[0])
 	n := len(first)
-	for i := 1; i < len(items) && n > skip; i++ {
-		key, err := s.file.keyAt(items[i].at)
-		if err != nil {
-			return 0, err
+	var key []byte
+	for _, item := range items[1:] {
+		if n <= skip {
+			break
 		}
+		if dir, _ := s.sets[item.set].of(item.name); n <= len(dir) && dir[skip:n] == string(first[skip:n]) {
+			continue
+		}
+		key = s.key(key[:0], item)
 		n = min(n, len(key))
+		if bytes.Equal(key[skip:n], first[skip:n]) {
+			continue
+		}
 		for j := skip; j < n; j++ {
 			if key[j] != first[j] {
 				n = j
 			}
 		}
 	}
-	return n, nil
+	return n
 }
 
 // compare sorts by whole keys.
-func (s *sorter) compare(items []ranked) (err error) {
+func (s *sorter) compare(items []ranked) {
+	var x, y []byte
 	slices.SortFunc(items, func(a, b ranked) int {
-		x, errX := s.file.keyAt(a.at)
-		y, errY := s.file.keyAt(b.at)
-		if err == nil {
-			err = cmp.Or(errX, errY)
-		}
+		x, y = s.key(x[:0], a), s.key(y[:0], b)
 		return bytes.Compare(x, y)
 	})
-	return err
 }

@@ -33,6 +33,7 @@ const (
 // page is one page with those that overflow from it, or the page inside of an inline bucket, which has no number.
 type page struct {
 	id    uint64
+	start uint64 // where in the file it is
 	flags uint16
 	count int
 	bytes []byte // with the header
@@ -63,7 +64,7 @@ func (b *bolt) page(id uint64) (page, error) {
 	if overflow >= b.meta.pages-id {
 		return page{}, damaged(id, "it goes on for %d pages more than the file has", overflow)
 	}
-	p.bytes = b.data[start : start+(overflow+1)*b.pageSize]
+	p.start, p.bytes = start, b.data[start:start+(overflow+1)*b.pageSize]
 	return p, nil
 }
 

@@ -154,7 +154,7 @@ func (b *batch) fill(f *File, places []place) (int, error) {
 		r, _ := parseRevision(name)
 		w, ok := parseWrite(value)
 		if !ok || w.mod != r.main {
-			return 0, damaged(uint64(at>>elementBits), "the write at revision %d is not of that revision", r.main)
+			return 0, damaged(f.pageOf(at), "the write at revision %d is not of that revision", r.main)
 		}
 		if len(b.writes) > 0 && values+len(w.value) > batchBytes {
 			break
