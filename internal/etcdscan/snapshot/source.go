@@ -9,11 +9,6 @@ import (
 	"github.com/svmctl/svmctl/internal/etcdscan"
 )
 
-const (
-	batchKeys  = 512
-	batchBytes = 1 << 20
-)
-
 // Pin implements etcdscan.Source.
 func (f *File) Pin(_ context.Context, _ etcdscan.Range, revision int64) (etcdscan.Pin, error) {
 	revision, err := f.revision(revision)
@@ -111,76 +106,11 @@ func (f *File) Read(ctx context.Context, r etcdscan.Range, revision int64) iter.
 			yield(nil, err)
 			return
 		}
-		var b batch
-		for from < to {
-			if ctx.Err() != nil {
-				yield(nil, context.Cause(ctx))
-				return
-			}
-			n := 0
-			err := guarded(func() (err error) {
-				n, err = b.fill(f, ix.places[from:to])
-				return err
-			})
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			from += n
-			if !yield(b.kvs, nil) {
-				return
-			}
+		if places := ix.places[from:to]; len(places) > batchKeys {
+			f.readAhead(ctx, places, yield)
+		} else {
+			f.read(ctx, places, yield)
 		}
-	}
-}
-
-// batch is some keys with copies of their values.
-type batch struct {
-	kvs    []etcdscan.KeyValue
-	writes []write
-	keys   []byte
-	values []byte
-}
-
-// fill takes what comes first of places, and returns how many that are.
-func (b *batch) fill(f *File, places []place) (int, error) {
-	b.writes, b.kvs = b.writes[:0], b.kvs[:0]
-	keys, values := 0, 0
-	for _, at := range places[:min(batchKeys, len(places))] {
-		name, value, err := f.element(at)
-		if err != nil {
-			return 0, err
-		}
-		r, _ := parseRevision(name)
-		w, ok := parseWrite(value)
-		if !ok || w.mod != r.main {
-			return 0, damaged(f.pageOf(at), "the write at revision %d is not of that revision", r.main)
-		}
-		if len(b.writes) > 0 && values+len(w.value) > batchBytes {
-			break
-		}
-		keys, values = keys+len(w.key), values+len(w.value)
-		b.writes = append(b.writes, w)
-	}
-	b.copy(keys, values)
-	return len(b.kvs), nil
-}
-
-func (b *batch) copy(keys, values int) {
-	if cap(b.values) < values {
-		b.values = make([]byte, 0, max(values, batchBytes))
-	}
-	b.keys, b.values = b.keys[:0], b.values[:0]
-	for i := range b.writes {
-		b.keys = append(b.keys, b.writes[i].key...)
-		b.values = append(b.values, b.writes[i].value...)
-	}
-	names, value := string(b.keys), b.values
-	for i := range b.writes {
-		w := &b.writes[i]
-		b.kvs = append(b.kvs, etcdscan.KeyValue{Key: names[:len(w.key)], Value: value[:len(w.value):len(w.value)],
-			CreateRevision: w.created, ModRevision: w.mod, Version: w.version, Lease: w.lease})
-		names, value = names[len(w.key):], value[len(w.value):]
 	}
 }
 
