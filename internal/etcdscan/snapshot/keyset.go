@@ -88,6 +88,7 @@ type names struct {
 	chunks [][]byte
 	dirs   []string // the first is empty
 	known  map[string]uint32
+	whole  bool // some keys are kept whole, in the empty directory
 }
 
 // name is where in the names a key is, in units of 8 bytes. There lie its place, the number of its directory, the length of what
@@ -130,14 +131,13 @@ func (n *names) add(key []byte, here place) (name, error) {
 // split finds the directory of a key.
 func (n *names) split(key []byte) (dir uint32, rest []byte) {
 	end := bytes.LastIndexByte(key, '/') + 1
-	if len(key)-end > longName {
-		n.dirs = append(n.dirs, string(key))
-		return uint32(len(n.dirs) - 1), nil
+	if end == 0 || len(key)-end > longName {
+		end = len(key) // a key beside all directories would have them in it, were it in the empty one
 	}
 	dir, ok := n.known[string(key[:end])]
 	switch {
 	case ok:
-	case len(n.known) < manyDirs:
+	case len(n.known) < manyDirs && end <= longName:
 		text := string(key[:end])
 		n.dirs = append(n.dirs, text)
 		dir = uint32(len(n.dirs) - 1)
@@ -146,10 +146,22 @@ func (n *names) split(key []byte) (dir uint32, rest []byte) {
 		n.dirs = append(n.dirs, string(key))
 		return uint32(len(n.dirs) - 1), nil
 	default:
+		n.whole = true
 		return 0, key
 	}
 	return dir, key[end:]
 }
+
+// used is the directories that keys are in.
+func (n *names) used() []string {
+	if n.whole {
+		return n.dirs
+	}
+	return n.dirs[1:]
+}
+
+// dir is the number of a key's directory.
+func (n *names) dir(at name) uint32 { return binary.LittleEndian.Uint32(n.record(at)[8:]) }
 
 func (n *names) record(at name) []byte {
 	return n.chunks[at>>chunkBits][at&(1<<chunkBits-1)*8:]
