@@ -20,11 +20,8 @@ type scanner struct {
 }
 
 func newScanner(r Reading, result *Result, sink Sink) *scanner {
-	s := &scanner{Reading: r, result: result, sink: sink, workers: 1, sampled: make(map[sample]int)}
+	s := &scanner{Reading: r, result: result, sink: sink, workers: runtime.GOMAXPROCS(0), sampled: make(map[sample]int)}
 	s.examiner, _ = sink.(Examiner)
-	if r.Opener != nil {
-		s.workers = runtime.GOMAXPROCS(0)
-	}
 	return s
 }
 
