@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
 )
@@ -91,26 +90,6 @@ func (b *batch) next(ctx context.Context, f *File, places []place) (n int, err e
 		return err
 	})
 	return n, err
-}
-
-// look has the memory bring the elements at places, and the beginnings of what they hold: one after the other each would be waited
-// for, as they are far from each other. Whether they are in order is for fill to tell.
-func (b *batch) look(data []byte, places []place) {
-	looked := byte(0)
-	for _, at := range places {
-		if uint64(at) < uint64(len(data)) {
-			looked += data[at]
-		}
-	}
-	for _, at := range places {
-		if uint64(at)+element > uint64(len(data)) {
-			continue
-		}
-		if from := uint64(at) + uint64(binary.LittleEndian.Uint32(data[at+4:])); from < uint64(len(data)) {
-			looked += data[from]
-		}
-	}
-	b.looked = looked
 }
 
 func (b *batch) fill(f *File, places []place) (int, error) {

@@ -71,6 +71,8 @@ type tree struct {
 	visit  func(page) error
 	branch func(page) error // is handed each branch; may be nil
 	broken func(error)
+	ahead  bool // have the memory bring leaves that are to be visited
+	looked byte
 }
 
 func (t *tree) walk(p page, depth int) error {
@@ -91,6 +93,9 @@ func (t *tree) walk(p page, depth int) error {
 		}
 	}
 	for i := p.count - 1; i >= 0; i-- {
+		if t.ahead && (p.count-1-i)%lookAhead == 0 {
+			t.look(p, i)
+		}
 		child, err := p.branch(i)
 		if err != nil {
 			t.broken(err)

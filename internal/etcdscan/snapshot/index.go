@@ -98,7 +98,7 @@ func (p *part) broken(err error) { p.problems = append(p.problems, err) }
 
 // walk walks subtrees, or the bucket if it is inline, the newest first.
 func (p *part) walk(ctx context.Context, f *File, subtrees []subtree, upTo int64) error {
-	t := tree{bolt: f.bolt, seen: p.seen, broken: p.broken}
+	t := tree{bolt: f.bolt, seen: p.seen, broken: p.broken, ahead: true}
 	last := []byte(nil)
 	t.visit = func(leaf page) error {
 		if ctx.Err() != nil {

@@ -54,13 +54,23 @@ func (s *keySet) find(tag uint32, is func(name) bool) (found name, slot uint64, 
 func (s *keySet) grow() {
 	old := s.slots
 	s.slots = make([]uint64, 2*len(old))
+	for i := 0; i < len(s.slots); i += slotsPerPage {
+		s.slots[i] = 0 // memory that is read before it is written to is fetched twice
+	}
+	mask := uint64(len(s.slots) - 1)
 	for _, slot := range old {
-		if slot != 0 {
-			_, i, _ := s.find(uint32(slot>>32), func(name) bool { return false })
-			s.slots[i] = slot
+		if slot == 0 {
+			continue
 		}
+		i := slot >> 32 & mask
+		for s.slots[i] != 0 {
+			i = (i + 1) & mask
+		}
+		s.slots[i] = slot
 	}
 }
+
+const slotsPerPage = 4096 / 8 // of memory
 
 // forget marks each key as gone that newer has: what became of it since is in there.
 func (s *keySet) forget(newer *keySet) {
