@@ -26,8 +26,8 @@ resource and key which values lie there:
   freePages  bytes of the database that belong to nothing any more, until etcd is defragmented
   wal        the write-ahead log, and raft's own snapshots beside the database
 
-What lies somewhere in a form that nothing live has any more is left behind, by a rotation or a deletion: it is shown with
-the step that clears it. Values are counted, and never shown. In free pages and in the log they are found by how Kubernetes
+What lies somewhere in a form that it would not be written in now is left behind, by a rotation or a deletion: it is shown with the
+step that clears it. What that form is the EncryptionConfiguration tells, or else what is live of the same key or resource. Values are counted, and never shown. In free pages and in the log they are found by how Kubernetes
 and etcd write them; YAML, and values whose beginning is lost, are not found.
 
 It only reads. The database of an etcd that is running is refused: stop it, copy its data directory, or take a snapshot.`,
@@ -40,7 +40,7 @@ It only reads. The database of an etcd that is running is refused: stop it, copy
 	}
 	enc := addEncryptionFile(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format`: table, wide, json, yaml or csv")
-	cmd.Flags().BoolVar(&fail, "fail", false, "exit with 3 when something is left behind, and with 4 when not everything could be looked through")
+	cmd.Flags().BoolVar(&fail, "fail", false, "exit with 3 when something is left behind, and with 4 when not everything could be looked through, or be judged")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		opts, err := p.renderOptions(output)
 		if err != nil {

@@ -9,54 +9,55 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan/carve"
+	"github.com/svmctl/svmctl/internal/etcdscan/snapshot"
 	"github.com/svmctl/svmctl/internal/etcdscan/wal"
 )
 
 // part is a file, or the directory of a log.
 type part struct {
-	of    string // the path that was asked for
-	path  string
-	kind  Kind
-	bytes int64
+	File
+	file *snapshot.File // of a database, and of a raft snapshot that is one
+	log  *wal.Log
 }
 
 // partsOf lists what is to be looked through in a path.
-func partsOf(path string) ([]part, error) {
-	of := path
+func partsOf(path string) ([]*part, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("looking for etcd's files: %w", err)
+	case info.Mode().IsRegular():
+		return []*part{{File: File{Path: path, Kind: Database, Bytes: info.Size()}}}, nil
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is %w", path, ErrNothing)
 	}
-	if !info.IsDir() {
-		return []part{{path, path, Database, info.Size()}}, nil
-	}
+	member := path
 	if _, err := os.Stat(filepath.Join(path, "member")); err == nil {
-		path = filepath.Join(path, "member")
+		member = filepath.Join(path, "member")
 	}
-	var parts []part
-	snap := filepath.Join(path, "snap")
+	var parts []*part
+	snap := filepath.Join(member, "snap")
 	entries, err := os.ReadDir(snap)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("looking for etcd's files: %w", err)
 	}
 	for _, entry := range entries {
 		name := filepath.Join(snap, entry.Name())
-		info, err := os.Stat(name)
-		if err != nil {
+		switch info, err := os.Stat(name); {
+		case err != nil:
 			return nil, fmt.Errorf("looking for etcd's files: %w", err)
-		}
-		switch {
 		case !info.Mode().IsRegular():
-		case entry.Name() == "db", strings.HasSuffix(name, ".snap.db"):
-			parts = append(parts, part{of, name, Database, info.Size()})
+		case entry.Name() == "db":
+			parts = append(parts, &part{File: File{Path: name, Kind: Database, Bytes: info.Size()}})
 		default: // raft's snapshots, those that were found broken, and what was received in part
-			parts = append(parts, part{of, name, RaftSnapshot, info.Size()})
+			parts = append(parts, &part{File: File{Path: name, Kind: RaftSnapshot}})
 		}
 	}
-	for _, dir := range []string{filepath.Join(path, "wal"), path} {
+	for _, dir := range []string{filepath.Join(member, "wal"), member} {
 		if segments, _ := filepath.Glob(filepath.Join(dir, "*.wal")); len(segments) > 0 {
-			parts = append(parts, part{of: of, path: dir, kind: Log})
+			parts = append(parts, &part{File: File{Path: dir, Kind: Log}})
 			break
 		}
 	}
@@ -66,54 +67,101 @@ func partsOf(path string) ([]part, error) {
 	return parts, nil
 }
 
-// log counts the puts of a write-ahead log, and the values in what of it is no log any more.
-func (l *look) log(ctx context.Context, p part) error {
-	segments, err := wal.Open(p.path)
+// open opens a part. A raft snapshot that is no database, as most are, is searched as it is.
+func (h *home) open(ctx context.Context, p *part) (err error) {
+	switch {
+	case p.Kind == Log:
+		p.log, err = wal.Open(p.Path)
+		return err
+	case p.Kind == RaftSnapshot && !strings.HasSuffix(p.Path, ".db"):
+		return nil
+	}
+	p.file, err = snapshot.Open(p.Path)
+	if err != nil && p.Kind == RaftSnapshot {
+		p.Problem = err.Error()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	t := l.table(p, WAL, p.path)
-	for put, err := range segments.Puts(ctx) {
-		if err != nil {
-			return fmt.Errorf("reading the write-ahead log in %s: %w", p.path, err)
-		}
-		if len(put.Value) > 0 {
-			l.add(t, put.Key, put.Value)
+	if p.Compacted = p.file.Compacted(); p.Kind == RaftSnapshot {
+		if info, err := os.Stat(p.Path); err == nil {
+			p.Bytes = info.Size()
 		}
 	}
-	state := segments.State()
-	out := File{Path: p.path, of: p.of, Kind: Log, Bytes: state.Bytes}
-	if len(state.Damage) > 0 {
-		b := state.Damage[0]
-		out.Problem = fmt.Sprintf("%s is damaged at byte %d: %s", b.Segment, b.Offset, b.Cause)
-		if more := len(state.Damage) - 1; more > 0 {
-			out.Problem += fmt.Sprintf(", and so are %d more places", more)
-		}
-		out.Problem += "; what follows was searched for values"
-	}
-	for _, rest := range state.Rest {
-		if err := l.carveFile(ctx, t, rest.Path, rest.Offset, &out); err != nil {
-			return err
-		}
-	}
-	l.report.Files = append(l.report.Files, out)
-	return nil
-}
-
-// raftSnapshot looks for values in a file beside the database. Raft's own snapshots hold none, as a rule.
-func (l *look) raftSnapshot(ctx context.Context, p part) error {
-	out := File{Path: p.path, of: p.of, Kind: RaftSnapshot}
-	if err := l.carveFile(ctx, l.table(p, WAL, p.path), p.path, 0, &out); err != nil {
+	if p.Revision, err = p.file.Revision(ctx); err != nil || p.Kind != Database {
 		return err
 	}
-	l.report.Files = append(l.report.Files, out)
+	h.database = true
+	if scope, err := audit.ScopeOf(ctx, p.file, nil, 0); err == nil {
+		h.roots = scope
+	}
 	return nil
 }
 
-// maxCarved is how much of a file is searched for values at once, and held in memory for it. A segment has 64 MB.
-const maxCarved = 128 << 20
+// writes hands over every whole value of a part. Live is only true in the database.
+func (h *home) writes(ctx context.Context, p *part, each func(key, value []byte, live bool) error) error {
+	switch {
+	case p.file != nil:
+		err := p.file.Writes(ctx, func(w snapshot.Write) error { return each(w.Key, w.Value, w.Live && p.Kind == Database) })
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", p.Path, err)
+		}
+	case p.log != nil:
+		for put, err := range p.log.Puts(ctx) {
+			if err != nil {
+				return fmt.Errorf("reading the write-ahead log in %s: %w", p.Path, err)
+			}
+			if len(put.Value) == 0 {
+				continue
+			}
+			if err := each(put.Key, put.Value, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
-func (l *look) carveFile(ctx context.Context, t *table, path string, offset int64, out *File) error {
+// search looks for values in what belongs to nothing.
+func (h *home) search(ctx context.Context, p *part) error {
+	s := h.newSearch(p)
+	switch {
+	case p.file != nil:
+		err := p.file.Free(ctx, func(_ int64, b []byte) error {
+			p.FreeBytes += int64(len(b))
+			s.in(b)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", p.Path, err)
+		}
+	case p.log != nil:
+		state := p.log.State()
+		p.Bytes = state.Bytes
+		if n := len(state.Damage); n > 0 {
+			b := state.Damage[0]
+			p.Problem = fmt.Sprintf("%s is damaged at byte %d: %s", b.Segment, b.Offset, b.Cause)
+			if n > 1 {
+				p.Problem += fmt.Sprintf(", and so are %d more places", n-1)
+			}
+			p.Problem += "; what follows was searched for values"
+		}
+		for _, rest := range state.Rest {
+			if err := s.file(ctx, rest.Path, rest.Offset); err != nil {
+				return err
+			}
+		}
+	default:
+		return s.file(ctx, p.Path, 0)
+	}
+	return nil
+}
+
+// maxSearched is how much of a file is searched for values at once, and held in memory for it. A segment has 64 MB.
+const maxSearched = 128 << 20
+
+func (s *search) file(ctx context.Context, path string, offset int64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -122,18 +170,47 @@ func (l *look) carveFile(ctx context.Context, t *table, path string, offset int6
 		return fmt.Errorf("looking for values: %w", err)
 	}
 	defer file.Close()
-	b, err := io.ReadAll(io.NewSectionReader(file, offset, maxCarved+1))
+	b, err := io.ReadAll(io.NewSectionReader(file, offset, maxSearched+1))
 	if err != nil {
 		return fmt.Errorf("looking for values in %s: %w", path, err)
 	}
-	if len(b) > maxCarved {
-		b = b[:maxCarved]
-		out.Problem = fmt.Sprintf("only the first %d MiB of %s were searched for values", maxCarved>>20, path)
+	if len(b) > maxSearched {
+		b = b[:maxSearched]
+		s.part.Problem = fmt.Sprintf("only the first %d MiB of %s were searched for values", maxSearched>>20, path)
 	}
-	out.Bytes += int64(len(b))
-	for v := range carve.Find(b) {
-		l.addCarved(t, v)
-	}
+	s.part.Bytes += int64(len(b))
+	s.in(b)
 	clear(b)
+	return nil
+}
+
+// in searches bytes.
+func (s *search) in(b []byte) {
+	for v := range carve.Find(b) {
+		s.take(v)
+	}
+}
+
+// finish takes over what is known of databases once they were read.
+func (h *home) finish(ctx context.Context) error {
+	for _, p := range h.parts {
+		if p.file == nil {
+			continue
+		}
+		sum, integrity, err := p.file.Digest(ctx)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", p.Path, err)
+		}
+		p.SHA256, p.Integrity = sum, string(integrity)
+		if integrity != snapshot.Absent && p.Kind == Database {
+			p.Kind = Snapshot
+		}
+		if err := p.file.Doubts(ctx); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			p.Problem = err.Error()
+		}
+	}
 	return nil
 }

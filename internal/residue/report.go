@@ -1,6 +1,7 @@
 package residue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/audit"
@@ -25,6 +26,7 @@ const (
 	Database     Kind = "database" // a member's
 	Log          Kind = "wal"      // a directory of segments
 	RaftSnapshot Kind = "raftSnapshot"
+	Other        Kind = "other" // nothing of etcd's, or nothing that can be read
 )
 
 // Report tells where values lie, in the form that docs/json.md promises.
@@ -37,7 +39,8 @@ type Report struct {
 	Encryption *audit.Encryption `json:"encryptionConfig"` // null: there was none at hand
 	Files      []File            `json:"files"`
 	Counts     []Count           `json:"counts"`
-	Steps      []Step            `json:"steps"` // what clears that which is left behind
+	Steps      []Step            `json:"steps"`    // what clears that which is left behind
+	Warnings   []string          `json:"warnings"` // why that may not be all
 }
 
 // File is one that was looked through.
@@ -52,8 +55,6 @@ type File struct {
 	FreeBytes int64  `json:"freeBytes"` // of a database: what belongs to nothing
 	// Problem is why not all of it could be looked through; empty if all of it was.
 	Problem string `json:"problem"`
-
-	of string // the path it belongs to that was asked for
 }
 
 // Count is how many values of one kind lie in one place. A value that lies there several times counts once where its key and
@@ -68,11 +69,12 @@ type Count struct {
 	KeyID    string          `json:"keyID"`
 	Values   int64           `json:"values"`
 	Cut      int64           `json:"cut"` // of these lost their end, or nobody can tell where it is
-	// LeftBehind tells that nothing live of this resource, or of any resource where the key is lost, is like this in the same snapshot or
-	// data directory: it is what a rotation or a deletion has left.
-	LeftBehind bool `json:"leftBehind"`
-
-	of string
+	// LeftBehind of them are in a form that they would not be written in now: not as the EncryptionConfiguration writes the resource,
+	// or without one not as the live value of their key; where that is gone, as no live value of the resource, or in plaintext
+	// while some are encrypted. All of that is asked of the same snapshot or data directory.
+	LeftBehind int64 `json:"leftBehind"`
+	// Untold of them nobody can say so: plaintext whose key is lost, and all there is where no database is beside it.
+	Untold int64 `json:"untold"`
 }
 
 // Step is something to do.
@@ -87,12 +89,7 @@ type Step struct {
 // Open tells whether there is something to do.
 func (r *Report) Open() bool { return len(r.Steps) > 0 }
 
-// Unread tells whether something could not be looked through.
+// Unread tells whether something could not be looked through, or not be judged.
 func (r *Report) Unread() bool {
-	for _, f := range r.Files {
-		if f.Problem != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Files, func(f File) bool { return f.Problem != "" }) || slices.ContainsFunc(r.Counts, func(c Count) bool { return c.Untold > 0 })
 }

@@ -3,108 +3,68 @@ package residue
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
-	"github.com/svmctl/svmctl/internal/verify"
 )
 
-// sum turns what was counted into the rows of the report, and says what clears what.
-func (l *look) sum() {
-	for _, t := range l.tables {
-		for _, e := range t.entries() {
-			l.count(t, e)
-		}
+// take takes over what was found in a home.
+func (r *Report) take(h *home) {
+	for _, p := range h.parts {
+		r.Files = append(r.Files, p.File)
 	}
-	l.judge()
-	l.steps()
-}
-
-// count adds an entry to the rows. Where the end of a key's name cannot be told the shortest stands for it, which holds no ciphertext.
-func (l *look) count(t *table, e etcdscan.Entry) {
-	at := e.AtRest
-	if e.Ambiguous {
-		at = e.Candidates()[0].AtRest
-	}
-	c := Count{Place: t.place, Path: t.path, of: t.of, Resource: resourceOf(e), Provider: at.Provider, Version: at.Version, Key: at.Key, KeyID: at.KeyID}
-	i := slices.IndexFunc(l.report.Counts, func(known Count) bool {
-		known.Values, known.Cut = 0, 0
-		return known == c
-	})
-	if i < 0 {
-		i = len(l.report.Counts)
-		l.report.Counts = append(l.report.Counts, c)
-	}
-	l.report.Counts[i].Values += e.Objects
-	l.report.Counts[i].Cut += t.cut[e.Group]
-}
-
-func resourceOf(e etcdscan.Entry) string {
-	switch {
-	case e.Resource != "":
-		return verify.Resource{Group: e.Group.Group, Name: e.Resource}.String()
-	case e.Note != "":
-		return "(" + e.Note + ")"
-	}
-	return ""
-}
-
-// judge tells what nothing live is like any more.
-func (l *look) judge() {
-	rows := l.report.Counts
-	for i := range rows {
-		rows[i].LeftBehind = rows[i].Place != Live && l.leftBehind(rows[i])
+	var counts []Count
+	for _, c := range h.counts {
+		counts = append(counts, *c)
 	}
 	rank := map[Place]int{Live: 0, History: 1, FreePages: 2, WAL: 3}
-	slices.SortStableFunc(rows, func(a, b Count) int {
+	slices.SortFunc(counts, func(a, b Count) int {
 		return cmp.Or(strings.Compare(a.Resource, b.Resource), cmp.Compare(rank[a.Place], rank[b.Place]), strings.Compare(a.Path, b.Path),
-			strings.Compare(string(a.Provider), string(b.Provider)), strings.Compare(a.Key, b.Key), strings.Compare(a.KeyID, b.KeyID))
+			strings.Compare(string(a.Provider), string(b.Provider)), strings.Compare(a.Version, b.Version), strings.Compare(a.Key, b.Key), strings.Compare(a.KeyID, b.KeyID))
 	})
-}
-
-// leftBehind tells whether nothing live is like it. Without a database nobody knows what is live.
-func (l *look) leftBehind(c Count) bool {
-	known, alike, others := false, false, false
-	for _, f := range l.report.Files {
-		known = known || f.of == c.of && (f.Kind == Database || f.Kind == Snapshot)
-	}
-	for _, live := range l.report.Counts {
-		if live.Place != Live || live.of != c.of || live.Resource != c.Resource && c.Resource != "" {
-			continue
-		}
-		others = true
-		alike = alike || live.Provider == c.Provider && live.Version == c.Version && live.Key == c.Key && live.KeyID == c.KeyID
-	}
-	switch {
-	case !known || alike:
-		return false
-	case c.Provider == atrest.Identity && !others:
-		// All objects of the resource are gone. Most are no secret, and were never to be encrypted.
-		r, err := verify.ParseResource(c.Resource)
-		return err == nil && (r.Sensitive() || l.Config != nil && l.Config.Writes(r.Group, r.Name).Provider != atrest.Identity)
-	}
-	return true
-}
-
-// steps says what clears each place of what is left behind.
-func (l *look) steps() {
-	for _, f := range l.report.Files {
+	r.Counts = append(r.Counts, counts...)
+	for _, p := range h.parts {
 		for _, place := range []Place{History, FreePages, WAL} {
 			var n int64
-			for _, c := range l.report.Counts {
-				if c.Path == f.Path && c.Place == place && c.LeftBehind {
-					n += c.Values
+			for _, c := range counts {
+				if c.Path == p.Path && c.Place == place {
+					n += c.LeftBehind
 				}
 			}
 			if n > 0 {
-				l.report.Steps = append(l.report.Steps, step(f, place, n))
+				r.Steps = append(r.Steps, step(p.File, place, n))
 			}
+		}
+	}
+	r.warn(h, counts)
+}
+
+// warn says what keeps the counts from being the whole answer.
+func (r *Report) warn(h *home, counts []Count) {
+	if !h.database {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s holds no database: nobody can say what is live, and so what is left behind", h.path))
+	}
+	var untold int64
+	forms := make(map[string][]string)
+	for _, c := range counts {
+		untold += c.Untold
+		if c.Place == Live && c.Resource != "" && !strings.HasPrefix(c.Resource, "(") {
+			forms[c.Resource] = append(forms[c.Resource], string(c.Provider))
+		}
+	}
+	if untold > 0 && h.database {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%d plaintext values in %s have lost their keys: whether they were to be encrypted nobody can say", untold, h.path))
+	}
+	for _, resource := range slices.Sorted(maps.Keys(forms)) {
+		if f := forms[resource]; len(f) > 1 && slices.Contains(f, string(atrest.Identity)) {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s are live in plaintext as well as encrypted in %s: their migration is not finished, and what is live is not left behind", resource, h.path))
 		}
 	}
 }
 
+// step says what clears a place.
 func step(f File, place Place, n int64) Step {
 	s := Step{Place: place, Path: f.Path, Values: n}
 	switch {

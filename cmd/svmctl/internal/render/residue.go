@@ -41,7 +41,7 @@ type residueRow struct {
 func residueRows(r *residue.Report, wide bool) []*residueRow {
 	shown := make(map[string]bool)
 	for _, c := range r.Counts {
-		shown[c.Resource] = shown[c.Resource] || c.LeftBehind || wide
+		shown[c.Resource] = shown[c.Resource] || c.LeftBehind > 0 || c.Untold > 0 || wide
 	}
 	var rows []*residueRow
 	at := make(map[residue.Count]*residueRow)
@@ -57,7 +57,7 @@ func residueRows(r *residue.Report, wide bool) []*residueRow {
 			rows = append(rows, row)
 		}
 		row.values[c.Place] += c.Values
-		row.left[c.Place] = row.left[c.Place] || c.LeftBehind
+		row.left[c.Place] = row.left[c.Place] || c.LeftBehind > 0
 	}
 	return rows
 }
@@ -112,8 +112,8 @@ func residueSummary(r *residue.Report, opts Options) string {
 	if !looked(r, residue.WAL) {
 		out.WriteString("Not looked at: the write-ahead log, which lies in a member's data directory and in no snapshot.\n")
 	}
-	if !looked(r, residue.Live) {
-		out.WriteString("Not looked at: a database, so that nobody can say what is live and what is left behind.\n")
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "%s %s\n", opts.Palette.doubtful.Sprint("Warning:"), visible(warning))
 	}
 	for i, s := range r.Steps {
 		fmt.Fprintf(out, "%s %s in %s of %s\n", opts.Palette.bad.Sprint("Left behind:"), Count(s.Values, "value"), placeText(s.Place), visible(s.Path))
@@ -123,9 +123,8 @@ func residueSummary(r *residue.Report, opts Options) string {
 	}
 	switch {
 	case len(r.Steps) > 0:
-	case !looked(r, residue.Live):
-	case r.Unread():
-		out.WriteString("Nothing is left behind in what could be looked through.\n")
+	case r.Unread(), len(r.Warnings) > 0:
+		out.WriteString("Nothing else is known to be left behind.\n")
 	default:
 		out.WriteString("Nothing is left behind: whatever lies there, live objects have it in the same form.\n")
 	}
@@ -139,8 +138,10 @@ func residueKind(f residue.File) string {
 		return fmt.Sprintf("%s at revision %d, compacted up to %d, %s of %s free, %s", f.Kind, f.Revision, f.Compacted, Bytes(f.FreeBytes), Bytes(f.Bytes), text)
 	case residue.Log:
 		return "write-ahead log of " + Bytes(f.Bytes)
+	case residue.RaftSnapshot:
+		return "beside the database, " + Bytes(f.Bytes)
 	}
-	return "beside the database, " + Bytes(f.Bytes)
+	return "not read"
 }
 
 func placeText(p residue.Place) string {
@@ -148,10 +149,10 @@ func placeText(p residue.Place) string {
 }
 
 func residueCSV(w io.Writer, r *residue.Report) error {
-	rows := [][]string{{"place", "path", "resource", "provider", "version", "key", "keyID", "values", "cut", "leftBehind"}}
+	rows := [][]string{{"place", "path", "resource", "provider", "version", "key", "keyID", "values", "cut", "leftBehind", "untold"}}
 	for _, c := range r.Counts {
 		rows = append(rows, []string{string(c.Place), c.Path, c.Resource, string(c.Provider), c.Version, c.Key, c.KeyID,
-			strconv.FormatInt(c.Values, 10), strconv.FormatInt(c.Cut, 10), strconv.FormatBool(c.LeftBehind)})
+			strconv.FormatInt(c.Values, 10), strconv.FormatInt(c.Cut, 10), strconv.FormatInt(c.LeftBehind, 10), strconv.FormatInt(c.Untold, 10)})
 	}
 	return writeCSV(csv.NewWriter(w), rows)
 }

@@ -16,11 +16,14 @@ func left() *residue.Report {
 	const db, log, old = "/backup/member/snap/db", "/backup/member/wal", "/backup/old.db"
 	at := time.Date(2026, 3, 14, 15, 9, 27, 0, time.UTC)
 	count := func(place residue.Place, path, resource string, provider atrest.Provider, key string, values int64, leftBehind bool) residue.Count {
-		version := "v1"
+		version, left := "v1", int64(0)
+		if leftBehind {
+			left = values
+		}
 		if provider == atrest.Identity {
 			version = ""
 		}
-		return residue.Count{Place: place, Path: path, Resource: resource, Provider: provider, Version: version, Key: key, Values: values, LeftBehind: leftBehind}
+		return residue.Count{Place: place, Path: path, Resource: resource, Provider: provider, Version: version, Key: key, Values: values, LeftBehind: left}
 	}
 	r := &residue.Report{
 		APIVersion: audit.APIVersion, Kind: "ResidueReport", Tool: audit.Tool{Version: "v1.0.0"}, StartedAt: at, FinishedAt: at.Add(time.Second),
@@ -43,6 +46,8 @@ func left() *residue.Report {
 		},
 	}
 	r.Counts[3].Cut = 2
+	r.Counts = append(r.Counts, residue.Count{Place: residue.FreePages, Path: db, Provider: atrest.Identity, Values: 3, Untold: 3})
+	r.Warnings = []string{"3 plaintext values in /backup have lost their keys: whether they were to be encrypted nobody can say"}
 	return r
 }
 
@@ -60,7 +65,7 @@ func TestResidueGolden(t *testing.T) {
 		compareGolden(t, "residue."+string(format), renderResidue(t, left(), options(format)))
 	}
 	clean := left()
-	clean.Steps, clean.Counts, clean.Files = []residue.Step{}, clean.Counts[:2], clean.Files[:1]
+	clean.Steps, clean.Counts, clean.Files, clean.Warnings = []residue.Step{}, clean.Counts[:2], clean.Files[:1], []string{}
 	compareGolden(t, "residue.clean.table", renderResidue(t, clean, options(render.Table)))
 }
 
@@ -69,7 +74,7 @@ var residueFields = []string{
 	"apiVersion", "kind", "tool.version", "startedAt", "finishedAt",
 	"encryptionConfig", "encryptionConfig.path", "encryptionConfig.hash", "encryptionConfig.open",
 	"files[].path", "files[].kind", "files[].bytes", "files[].sha256", "files[].integrity", "files[].revision", "files[].compacted", "files[].freeBytes", "files[].problem",
-	"counts[].place", "counts[].path", "counts[].resource", "counts[].provider", "counts[].version", "counts[].key", "counts[].keyID", "counts[].values", "counts[].cut", "counts[].leftBehind",
+	"counts[].place", "counts[].path", "counts[].resource", "counts[].provider", "counts[].version", "counts[].key", "counts[].keyID", "counts[].values", "counts[].cut", "counts[].leftBehind", "counts[].untold", "warnings[]",
 	"steps[].place", "steps[].path", "steps[].values", "steps[].do", "steps[].why",
 }
 
