@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,13 +167,13 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 			}
 			return judging.withSilentPlugin(exit, result.Silent, expectations.NeedsKeyID)
 		}
-		return p.each(ctx, sources, look)
+		return p.each(ctx, sources, format, look)
 	}
 	return cmd
 }
 
 // each looks at one source after the other. With several, what is the matter with one of them keeps nobody from the others.
-func (p *program) each(ctx context.Context, sources []func(context.Context) (*source, error), look func(*source) error) error {
+func (p *program) each(ctx context.Context, sources []func(context.Context) (*source, error), format render.Format, look func(*source) error) error {
 	one := func(open func(context.Context) (*source, error)) error {
 		src, err := open(ctx)
 		if err != nil {
@@ -184,8 +185,14 @@ func (p *program) each(ctx context.Context, sources []func(context.Context) (*so
 	if len(sources) == 1 {
 		return one(sources[0])
 	}
+	if format == render.CSV {
+		return usageError(errors.New("-o csv does not tell whose rows they are: it goes with one --snapshot"))
+	}
 	var codes []int
-	for _, open := range sources {
+	for i, open := range sources {
+		if _, err := io.WriteString(p.out, render.Between(format, i)); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
 		err := one(open)
 		if ctx.Err() != nil {
 			return err

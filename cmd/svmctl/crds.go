@@ -75,7 +75,7 @@ resources whose definition is gone while their objects remain in etcd. It only r
 			return nil
 		}
 		if len(etcd.snapshots) > 0 {
-			return p.keptCRDs(cmd.Context(), etcd, enc, names, survey)
+			return p.keptCRDs(cmd.Context(), etcd, enc, names, survey, opts.Format)
 		}
 		req, _, closeAll, err := p.crdsRequest(cmd.Context(), etcd, kube, enc, names)
 		if err != nil {
@@ -268,7 +268,7 @@ func (p *program) crdsRequest(ctx context.Context, etcd *etcdFlags, kube *kubeFl
 }
 
 // keptCRDs surveys files, each by the definitions that are in it. No apiserver is asked: it may have others by now.
-func (p *program) keptCRDs(ctx context.Context, etcd *etcdFlags, enc *encryptionFlags, names []string, survey func(storedversions.Request, func(*storedversions.Report) error) error) error {
+func (p *program) keptCRDs(ctx context.Context, etcd *etcdFlags, enc *encryptionFlags, names []string, survey func(storedversions.Request, func(*storedversions.Report) error) error, format render.Format) error {
 	sources, err := etcd.sources()
 	if err != nil {
 		return err
@@ -278,7 +278,7 @@ func (p *program) keptCRDs(ctx context.Context, etcd *etcdFlags, enc *encryption
 		return err
 	}
 	defer unlocked.close()
-	return p.each(ctx, sources, func(src *source) error {
+	return p.each(ctx, sources, format, func(src *source) error {
 		return survey(storedversions.Request{
 			Store: src.store, Origin: src.origin, Definitions: storedversions.KeptDefinitions(src.store, unlocked.opener()), Prefixes: etcd.prefixes, Names: names,
 			Opener: unlocked.opener(), Sample: unlocked.sample(), Announce: p.announce(unlocked),

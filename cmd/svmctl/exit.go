@@ -75,9 +75,9 @@ func verdictExit(v verify.Verdict) error {
 	return nil
 }
 
-// worst is the exit status of several reports: no report weighs more than Incomplete, and that more than Indeterminate.
+// worst is the exit status of several reports: wrong usage and no report weigh more than Incomplete, and that more than Indeterminate.
 func worst(codes []int) error {
-	for _, code := range []int{exitInterrupted, exitFailed, exitIncomplete, exitIndeterminate} {
+	for _, code := range []int{exitInterrupted, exitUsage, exitFailed, exitIncomplete, exitIndeterminate} {
 		if slices.Contains(codes, code) {
 			return &exitError{code: code}
 		}

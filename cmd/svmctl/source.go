@@ -131,6 +131,10 @@ func (s *source) takeSnapshot(ctx context.Context) error {
 		file.Close()
 		return err
 	}
+	// Members that answer were waited for. One that did not may have sent what it had.
+	if newest, err := s.file.Revision(ctx); err != nil || newest < pin.Revision {
+		return fmt.Errorf("taking a snapshot of etcd: %w", live.ErrLagging)
+	}
 	s.store = clustered{s.file, pin.ClusterID}
 	return nil
 }

@@ -138,10 +138,12 @@ func (l *look) encryptedResources() map[string]bool {
 func (l *look) countKept(kept *Kept, e *etcdscan.Entry, encrypted map[string]bool) {
 	name := verify.Resource{Group: e.Group.Group, Name: e.Resource}.String()
 	if e.AtRest.Provider == atrest.Identity {
-		if encrypted[name] {
+		if encrypted[name] || name == "secrets" {
 			kept.Plaintext[name] += e.Objects
 		}
-		return
+		if l.Config == nil || e.Unserved || e.Resource == "" || len(l.Config.For(e.Group.Group, e.Resource)) == 0 {
+			return // who reads it needs no provider for it
+		}
 	}
 	if e.Resource == "" {
 		name = "(" + e.Note + ")"

@@ -27,7 +27,7 @@ func TestKeptFiles(t *testing.T) {
 		{name: "one was opened with another key of that name", kept: []Kept{{Path: "a.db", entries: []etcdscan.Entry{under("secrets", 1, twin)}}}, want: Unknown},
 		{name: "one that is damaged needs it as well", kept: []Kept{{Path: "a.db", Problem: "page 7", entries: []etcdscan.Entry{under("secrets", 1, key1)}}}, snapshots: 1, want: No},
 		{name: "one was not opened, under a name that begins with it", kept: []Kept{{Path: "a.db", entries: []etcdscan.Entry{shut(under("secrets", 1, long), "")}}}, want: Unknown},
-		{name: "one holds plaintext", kept: []Kept{{Path: "a.db", entries: []etcdscan.Entry{under("secrets", 3, encryption.Identity), under("pods", 4, encryption.Identity)}}}, want: Unknown, plaintext: 3},
+		{name: "one holds plaintext, which only identity reads", kept: []Kept{{Path: "a.db", entries: []etcdscan.Entry{under("secrets", 3, encryption.Identity), under("pods", 4, encryption.Identity)}}}, want: Unknown, plaintext: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := &look{report: &Report{Snapshots: c.kept}, entries: []etcdscan.Entry{under("secrets", 5, key2)}}
@@ -55,6 +55,33 @@ func TestKeptFiles(t *testing.T) {
 				t.Errorf("plaintext %v", l.report.Snapshots[0].Plaintext)
 			}
 		})
+	}
+}
+
+// Plaintext of a resource that the file covers needs the provider identity, in a backup as in etcd.
+func TestKeptFilesNeedIdentity(t *testing.T) {
+	l := &look{report: &Report{Snapshots: []Kept{{Path: "old.db", Plaintext: make(map[string]int64), entries: []etcdscan.Entry{under("secrets", 3, encryption.Identity), under("pods", 3, encryption.Identity)}}}}}
+	l.Config, l.OverridesTold, l.CanRemove, l.Kept = file(key2, encryption.Identity), true, &Wanted{}, []string{"old.db"}
+	l.entries = []etcdscan.Entry{under("secrets", 5, key2)}
+	l.CanRemove.Provider = "identity"
+	l.makeRows()
+	if err := l.judge(); err != nil {
+		t.Fatal(err)
+	}
+	if a := l.report.CanRemove; a.Answer != Yes || !strings.Contains(strings.Join(a.After, "\n"), "cannot be restored without it: old.db") {
+		t.Errorf("%+v", a)
+	}
+	if needs := l.report.Snapshots[0].Needs; len(needs) != 1 || needs[0].Total != 3 {
+		t.Errorf("%+v", needs)
+	}
+}
+
+// Without a file, and with nothing that is encrypted, secrets in plaintext are told all the same.
+func TestKeptPlaintextSecretsAreTold(t *testing.T) {
+	l := &look{report: &Report{Snapshots: []Kept{{Path: "old.db", Plaintext: make(map[string]int64), entries: []etcdscan.Entry{under("secrets", 3, encryption.Identity), under("pods", 3, encryption.Identity)}}}}}
+	l.makeRows()
+	if kept := l.report.Snapshots[0]; kept.Plaintext["secrets"] != 3 || len(kept.Plaintext) != 1 || len(kept.Needs) != 0 {
+		t.Errorf("%+v", kept)
 	}
 }
 

@@ -51,7 +51,7 @@ func (l *look) judge() error {
 		if r.Destroyable = r.Removable; r.Removable == Yes {
 			r.Destroyable = Unknown
 		}
-		if len(needing) > 0 && r.Provider != atrest.Identity {
+		if len(needing) > 0 {
 			r.Destroyable = No
 		}
 	}

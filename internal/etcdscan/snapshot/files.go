@@ -3,34 +3,29 @@ package snapshot
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 )
 
-// Files lists what paths name: each file, and of a directory that is no data directory of etcd the files in it and the data
-// directories right below it.
+// Files lists what paths name: each file, and of a directory all files in and below it. A data directory of etcd is listed as one.
 func Files(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("looking for snapshots: %w", err)
-		case !info.IsDir() || isDataDir(path):
-			files = append(files, path)
-			continue
-		}
-		inside, err := os.ReadDir(path)
+		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil && name == path:
+				return err
+			case err != nil, !entry.IsDir():
+				files = append(files, name) // to open it tells why it cannot be
+			case isDataDir(name):
+				files = append(files, name)
+				return fs.SkipDir
+			}
+			return nil
+		})
 		if err != nil {
 			return nil, fmt.Errorf("looking for snapshots: %w", err)
-		}
-		for _, entry := range inside {
-			name := filepath.Join(path, entry.Name())
-			if info, err := os.Stat(name); err == nil && info.IsDir() && !isDataDir(name) {
-				continue
-			}
-			files = append(files, name)
 		}
 	}
 	if len(files) == 0 {
@@ -39,4 +34,6 @@ func Files(paths []string) ([]string, error) {
 	return files, nil
 }
 
-func isDataDir(path string) bool { return isFile(filepath.Join(path, "member", "snap", "db")) }
+func isDataDir(path string) bool {
+	return isFile(filepath.Join(path, "member", "snap", "db")) || isFile(filepath.Join(path, "snap", "db"))
+}

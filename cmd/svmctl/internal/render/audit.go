@@ -79,7 +79,7 @@ func findings(r *audit.Report, limit int64) func(func(any) error) error {
 
 // fileHeading names the file that was read, and whether it is what it was when it was made.
 func fileHeading(s audit.Source) string {
-	if s.Type != "snapshot" {
+	if s.Type != "snapshot" || s.Path == "" {
 		return ""
 	}
 	text := map[string]string{

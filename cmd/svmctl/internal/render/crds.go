@@ -22,6 +22,9 @@ func CRDs(w io.Writer, r *storedversions.Report, opts Options) error {
 	case CSV:
 		return crdCSV(w, r)
 	}
+	if _, err := io.WriteString(w, fileHeading(r.Source)); err != nil {
+		return err
+	}
 	if len(r.CRDs) > 0 {
 		if err := crdTable(w, r, opts); err != nil {
 			return err
@@ -125,7 +128,11 @@ func crdSummary(r *storedversions.Report, palette Palette) string {
 	}
 	fmt.Fprintf(out, "%s: %s", Count(int64(len(r.CRDs)), "custom resource"), statesText(r, palette))
 	if r.APIServers == nil && r.Source.Revision > 0 { // of what was trimmed, each row has its own
-		fmt.Fprintf(out, ", at revision %d of etcd", r.Source.Revision)
+		of := "etcd"
+		if r.Source.Type == "snapshot" {
+			of = "the file"
+		}
+		fmt.Fprintf(out, ", at revision %d of %s", r.Source.Revision, of)
 		if !r.Scope.Found && len(r.Scope.Prefixes) > 0 {
 			fmt.Fprintf(out, ", for %s alone", visibleList(r.Scope.Prefixes))
 		}

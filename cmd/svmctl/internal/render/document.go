@@ -109,3 +109,14 @@ func marshalJSON(v any, indent string) ([]byte, error) {
 	}
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
+
+// Between is what stands between two reports, in front of the second and every later one.
+func Between(format Format, i int) string {
+	switch {
+	case i == 0, format == JSON:
+		return "" // JSON documents follow each other as they are
+	case format == YAML:
+		return "---\n"
+	}
+	return "\n"
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/keys"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -21,6 +22,9 @@ func Keys(w io.Writer, r *keys.Report, opts Options) error {
 		return keysDocument(w, r, opts)
 	case CSV:
 		return keysCSV(w, r)
+	}
+	if _, err := io.WriteString(w, fileHeading(r.Source)); err != nil {
+		return err
 	}
 	if err := keysTable(w, r, opts); err != nil {
 		return err
@@ -188,9 +192,13 @@ func keysSummary(r *keys.Report, palette Palette) string {
 func keysDocument(w io.Writer, r *keys.Report, opts Options) error {
 	head := struct {
 		*keys.Report
+		Source     *audit.Source      `json:"source"`
 		APIServers *agreementDocument `json:"apiservers"`
 		Keys       list               `json:"keys"` // one to a line
-	}{Report: r}
+	}{Report: r, Source: &r.Source}
+	if r.Source.Type == "snapshot" && r.Source.Path == "" {
+		head.Source = nil // only the files of --snapshots were read
+	}
 	if r.APIServers != nil {
 		d := documentOf(*r.APIServers)
 		head.APIServers = &d
