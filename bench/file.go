@@ -49,6 +49,9 @@ func makeFile(ctx context.Context, args []string, stdout io.Writer) error {
 	if _, err := file.Write(sum); err != nil {
 		return fmt.Errorf("adding the digest: %w", err)
 	}
+	if err := file.Sync(); err != nil { // and not while others are measured
+		return fmt.Errorf("adding the digest: %w", err)
+	}
 	_, err = fmt.Fprintln(stdout, size)
 	return err
 }
