@@ -102,7 +102,7 @@ func (b *batch) fill(f *File, places []place) (int, error) {
 		r, _ := parseRevision(name)
 		w, ok := parseWrite(value)
 		if !ok || w.mod != r.main {
-			return 0, damaged(f.pageOf(at), "the write at revision %d is not of that revision", r.main)
+			return 0, damaged(f.pageOf(at), wrongRevision)
 		}
 		if len(b.values)+len(w.value) > batchBytes && len(b.kvs) > 0 {
 			break

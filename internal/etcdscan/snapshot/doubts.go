@@ -19,6 +19,9 @@ var (
 	ErrDigest = errors.New("the file is not what it was when it was made: the SHA-256 at its end is of something else")
 	// ErrChanged is why a file is no proof that changed while it was read.
 	ErrChanged = errors.New("the file was changed while it was read")
+	errTorn    = errors.New("etcd wrote to the file while it was copied: pages of different moments stand in it")
+	errNoLog   = errors.New("it is a copy of a member's database without its write-ahead log: whether etcd wrote to it while it was copied nobody can tell")
+	errMissing = errors.New("revisions are missing behind its last compaction: it was copied while etcd wrote to it, or is damaged")
 )
 
 // Doubts implements etcdscan.Doubter. What was read is no proof where the file is not what etcd wrote, where pages of it could not
@@ -43,8 +46,13 @@ func (f *File) Doubts(ctx context.Context) error {
 		if err := f.check(ctx); err != nil {
 			return err
 		}
-		if err := f.checkLog(ctx); err != nil {
+		if err := f.checkRevisions(ctx); err != nil {
 			return err
+		}
+		if known, err := f.checkLog(ctx); err != nil {
+			return err
+		} else if !known && f.ofMember() {
+			return errNoLog
 		}
 	}
 	if info, err := f.file.Stat(); err != nil || info.Size() != f.opened.Size() || !info.ModTime().Equal(f.opened.ModTime()) || inUse(f.file) {
@@ -67,7 +75,8 @@ func (f *File) check(ctx context.Context) error {
 	if err := f.walkAll(ctx); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(f.path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Second, OpenFile: f.reopen})
+	again := reopened{of: f}
+	db, err := bbolt.Open(f.path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Second, OpenFile: again.open})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return ErrChanged // an etcd has it
 	}
@@ -75,81 +84,153 @@ func (f *File) check(ctx context.Context) error {
 		return fmt.Errorf("bolt does not open it: %w", err)
 	}
 	defer db.Close()
+	again.release()
 	return db.View(func(tx *bbolt.Tx) error {
-		var first error
 		found := 0
-		for err := range tx.Check(bbolt.WithKVStringer(noKeys{})) {
-			if found++; first == nil {
-				first = err
-			}
+		for range tx.Check() { // what it says quotes keys, and whatever it takes for one
+			found++
 		}
-		if first != nil {
-			return fmt.Errorf("bolt's own check finds it damaged in %d places, the first: %w", found, first)
+		if found > 0 {
+			return fmt.Errorf("bolt's own check finds it damaged in %d places", found)
 		}
 		return nil
 	})
 }
 
-// checkLog makes sure that the write-ahead log beside a copied database holds no write that the database does not have: an etcd that is
-// started on both would.
-func (f *File) checkLog(ctx context.Context) error {
-	snap := filepath.Dir(f.path)
+// checkRevisions makes sure that every revision behind the last compaction is there: etcd leaves none out. A copy that was made while
+// etcd wrote can be sound for bolt and lack some, where pages were used again between the reading of two of them.
+func (f *File) checkRevisions(ctx context.Context) error {
+	if _, err := f.indexAt(ctx, f.newest); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case len(f.problems) > 0:
+		return several(f.problems)
+	case f.missing != 0:
+		return errMissing
+	}
+	return nil
+}
+
+// ofMember tells whether the file is one that etcd wrote to, and no snapshot that has lost its digest: etcd makes room behind the pages
+// of its own, unless it runs with --unsafe-no-fsync.
+func (f *File) ofMember() bool { return uint64(len(f.data)) > f.meta.pages*f.pageSize }
+
+// checkLog makes sure that the write-ahead log beside a copied database ends with the last entry that the database has: an etcd that is
+// started on both would have what comes behind it. That is also the only proof that etcd had stopped when both were copied. Known is
+// false if there is no log.
+func (f *File) checkLog(ctx context.Context) (known bool, err error) {
+	snap := filepath.Dir(f.real)
 	if filepath.Base(snap) != "snap" {
-		return nil
+		return false, nil
 	}
 	segments, err := wal.Open(filepath.Join(filepath.Dir(snap), "wal"))
 	if errors.Is(err, wal.ErrNoSegments) || errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	ahead, last := 0, uint64(0)
 	for put, err := range segments.Puts(ctx) {
 		if err != nil {
-			return err
+			return true, err
 		}
 		if put.Index > f.applied {
 			ahead, last = ahead+1, put.Index
 		}
 	}
 	if ahead > 0 {
-		return fmt.Errorf("the write-ahead log beside it goes on behind it: %d writes up to entry %d, where the database has entry %d last", ahead, last, f.applied)
+		return true, fmt.Errorf("the write-ahead log beside it goes on behind it: %d writes up to entry %d, where the database has entry %d last", ahead, last, f.applied)
 	}
-	if broken := segments.State().Damage; len(broken) > 0 {
-		return fmt.Errorf("whether the write-ahead log beside it goes on behind it is not known: %s at byte %d: %w", broken[0].Segment, broken[0].Offset, broken[0].Cause)
+	const unknown = "whether the write-ahead log beside it goes on behind it is not known: "
+	switch state := segments.State(); {
+	case len(state.Damage) > 0:
+		b := state.Damage[0]
+		return true, fmt.Errorf(unknown+"%s at byte %d: %w", b.Segment, b.Offset, b.Cause)
+	case state.Torn != nil: // as a crash leaves it, and as damage does
+		return true, fmt.Errorf(unknown+"%s at byte %d: %w", state.Torn.Segment, state.Torn.Offset, state.Torn.Cause)
+	case state.LastIndex < f.applied:
+		return true, fmt.Errorf(unknown+"it ends at entry %d, and the database has entry %d", state.LastIndex, f.applied)
 	}
-	return nil
+	return true, nil
 }
 
-// noKeys keeps bolt's check from quoting what it finds.
-type noKeys struct{}
+// reopened is the file as bolt opens it once more, unless it was replaced.
+type reopened struct {
+	of   *File
+	file *os.File
+}
 
-func (noKeys) KeyToString([]byte) string   { return "…" }
-func (noKeys) ValueToString([]byte) string { return "…" }
-
-// reopen opens the file once more, unless it was replaced.
-func (f *File) reopen(path string, _ int, _ os.FileMode) (*os.File, error) {
+func (r *reopened) open(path string, _ int, _ os.FileMode) (*os.File, error) {
 	again, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info, err := again.Stat(); err != nil || !os.SameFile(info, f.opened) {
+	if info, err := again.Stat(); err != nil || !os.SameFile(info, r.of.opened) {
 		again.Close()
 		return nil, ErrChanged
 	}
+	r.file = again
 	return again, nil
 }
 
-// walkAll walks every bucket, those of etcd's that are not read included, and the list of free pages.
+// release gives back the lock that bolt takes on the file: an etcd that is started meanwhile must not have to wait.
+func (r *reopened) release() { unlock(r.file) }
+
+// walkAll walks every bucket, those of etcd's that are not read included, the list of free pages, and the pages that are free.
 func (f *File) walkAll(ctx context.Context) error {
 	return guarded(func() error {
 		reached, err := f.reached(ctx)
 		if err != nil {
 			return err
 		}
-		return f.checkFreelist(reached)
+		if err := f.checkFreelist(reached); err != nil {
+			return err
+		}
+		if !f.ofMember() {
+			return nil // etcd may have used free pages while it sent a snapshot
+		}
+		for id := uint64(2); id < uint64(len(f.data))/f.pageSize; id++ {
+			if (id >= f.meta.pages || !reached.has(id)) && f.newer(id) {
+				return errTorn
+			}
+		}
+		return nil
 	})
+}
+
+// newer tells whether a page that belongs to nothing holds what was written after all that does: etcd wrote to the file while it was
+// copied, so that pages of different moments stand in it.
+func (f *File) newer(id uint64) bool {
+	p, overflow := parsePage(f.data[id*f.pageSize : (id+1)*f.pageSize])
+	end := (id + 1 + overflow) * f.pageSize
+	if p.id != id || p.flags != leafPage || overflow > uint64(len(f.data))/f.pageSize || end > uint64(len(f.data)) {
+		return false
+	}
+	p.bytes = f.data[id*f.pageSize : end]
+	if p.check() != nil {
+		return false
+	}
+	for i := range p.count {
+		_, key, value, err := p.leaf(i)
+		if err != nil {
+			return false
+		}
+		revision, is := parseRevision(key)
+		compacted, was := parseRevision(value)
+		switch {
+		case is && revision.main > f.newest:
+			return true
+		case string(key) == consistentIndex && len(value) == 8 && be64(value) > f.applied:
+			return true
+		case (string(key) == scheduledCompact || string(key) == finishedCompact) && was && compacted.main > f.compacted:
+			return true
+		}
+	}
+	return false
 }
 
 // reached is every page that belongs to some bucket. The first page that cannot be read is an error.
@@ -215,7 +296,7 @@ func (f *File) checkFreelist(reached pageSet) error {
 	}
 	for i := range count {
 		if id := le64(body[8*i:]); id >= f.meta.pages || reached.has(id) {
-			return damaged(p.id, "it lists page %d as free", id)
+			return damaged(p.id, "it lists a page as free that is not, or that the file does not have")
 		}
 	}
 	return nil

@@ -23,6 +23,7 @@ var (
 	ErrInUse = errors.New("an etcd that is running has this file open")
 	// ErrNoDatabase is returned for a directory that is no data directory of etcd.
 	ErrNoDatabase = errors.New("the directory holds no member/snap/db")
+	errIrregular  = errors.New("it is no regular file")
 	errGone       = errors.New("the file was cut off while it was read")
 )
 
@@ -39,6 +40,7 @@ const (
 type File struct {
 	*bolt
 	path   string
+	real   string // without links, from the root
 	file   *os.File
 	mapped []byte
 	opened fs.FileInfo
@@ -52,6 +54,7 @@ type File struct {
 	mu       sync.Mutex
 	index    *index
 	problems []error // of the pages; the first of them
+	missing  int64   // revisions behind the last compaction that the index did not meet
 }
 
 // Open opens a file, or the database in a data directory of etcd.
@@ -59,6 +62,9 @@ func Open(path string) (*File, error) {
 	path, err := database(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening %s: %w", path, errIrregular) // to open a pipe is to wait for whoever writes to it
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -94,6 +100,17 @@ func database(path string) (string, error) {
 	return path, ErrNoDatabase
 }
 
+// realPath is where a file lies, or its path if that cannot be told: what lies beside it depends on it.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	return path
+}
+
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
@@ -105,7 +122,7 @@ func open(path string, file *os.File) (*File, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no regular file")
+		return nil, errIrregular
 	case inUse(file):
 		return nil, ErrInUse
 	case info.Size() < 2*minPageSize:
@@ -115,7 +132,7 @@ func open(path string, file *os.File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path, file: file, mapped: mapped, opened: info}
+	f := &File{path: path, real: realPath(path), file: file, mapped: mapped, opened: info}
 	f.digest = newDigest(mapped)
 	if err := guarded(f.begin); err != nil {
 		unmap(mapped)
@@ -165,7 +182,7 @@ func (f *File) readMeta(own bucket) {
 			case scheduledCompact, finishedCompact:
 				r, ok := parseRevision(value)
 				if !ok {
-					return t.tolerate(damaged(p.id, "%s is no revision", key))
+					return t.tolerate(damaged(p.id, "what was compacted is no revision"))
 				}
 				f.compacted = max(f.compacted, r.main)
 			case consistentIndex:

@@ -19,8 +19,19 @@ type Write struct {
 // Deletions themselves carry nothing. Pages that cannot be read are left out: Doubts tells.
 func (f *File) Writes(ctx context.Context, visit func(Write) error) error {
 	set := newKeySet(maphash.MakeSeed())
+	return f.eachWrite(ctx, f.noteBroken, func(here place, r revision, w write) error {
+		first, err := set.meet(w.key, here)
+		if err != nil || r.tombstone {
+			return err
+		}
+		return visit(Write{Key: w.key, Value: w.value, ModRevision: r.main, Live: first})
+	})
+}
+
+// eachWrite walks the key bucket, the newest write first. A page that cannot be read is handed to broken, and left out.
+func (f *File) eachWrite(ctx context.Context, broken func(error), visit func(here place, r revision, w write) error) error {
 	last := []byte(nil)
-	t := tree{bolt: f.bolt, seen: newPageSet(f.meta.pages), broken: f.noteBroken}
+	t := tree{bolt: f.bolt, seen: newPageSet(f.meta.pages), broken: broken}
 	t.visit = func(p page) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -28,13 +39,9 @@ func (f *File) Writes(ctx context.Context, visit func(Write) error) error {
 		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
 			w, ok := parseWrite(value)
 			if !ok || !r.tombstone && w.mod != r.main {
-				return damaged(p.id, "the write at revision %d is not of that revision", r.main)
+				return damaged(p.id, wrongRevision)
 			}
-			first, err := set.meet(w.key, at(p, i))
-			if err != nil || r.tombstone {
-				return err
-			}
-			return visit(Write{Key: w.key, Value: w.value, ModRevision: r.main, Live: first})
+			return visit(at(p, i), r, w)
 		}))
 	}
 	return guarded(func() error { return t.walkBucket(f.keys) })
@@ -79,7 +86,8 @@ func (f *File) Free(ctx context.Context, visit func(offset int64, b []byte) erro
 	})
 }
 
-// History implements etcdscan.Historian. What an interrupted compaction has left of older revisions etcd gives to nobody.
+// History implements etcdscan.Historian. What an interrupted compaction has left of older revisions etcd gives to nobody. A page
+// that cannot be read is an error.
 func (f *File) History(ctx context.Context, ranges []etcdscan.Range, upTo int64, each func(etcdscan.KeyValue) error) (int64, error) {
 	upTo, err := f.revision(upTo)
 	if err != nil {
@@ -89,36 +97,33 @@ func (f *File) History(ctx context.Context, ranges []etcdscan.Range, upTo int64,
 	within := func(k string) bool {
 		return slices.ContainsFunc(ranges, func(r etcdscan.Range) bool { return k >= r.Start && (r.End == "" || k < r.End) })
 	}
-	last := []byte(nil)
-	t := tree{bolt: f.bolt, seen: newPageSet(f.meta.pages), broken: f.noteBroken}
-	t.visit = func(p page) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	var unread error
+	broken := func(err error) {
+		if unread == nil {
+			unread = err
 		}
-		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
-			w, ok := parseWrite(value)
-			switch {
-			case !ok || !r.tombstone && w.mod != r.main:
-				return damaged(p.id, "the write at revision %d is not of that revision", r.main)
-			case r.main > upTo:
-				return nil
-			}
-			here := at(p, i)
-			first, err := newest.meet(w.key, here)
-			if err != nil {
+	}
+	err = f.eachWrite(ctx, broken, func(here place, r revision, w write) error {
+		if r.main > upTo {
+			return nil
+		}
+		first, err := newest.meet(w.key, here)
+		if err != nil {
+			return err
+		}
+		if r.main <= f.compacted {
+			readable, err := atCompaction.meet(w.key, here)
+			if err != nil || !readable {
 				return err
 			}
-			if r.main <= f.compacted {
-				readable, err := atCompaction.meet(w.key, here)
-				if err != nil || !readable {
-					return err
-				}
-			}
-			if first || r.tombstone || !within(string(w.key)) {
-				return nil
-			}
-			return each(etcdscan.KeyValue{Key: string(w.key), Value: w.value, CreateRevision: w.created, ModRevision: w.mod, Version: w.version, Lease: w.lease})
-		}))
+		}
+		if first || r.tombstone || !within(string(w.key)) {
+			return nil
+		}
+		return each(etcdscan.KeyValue{Key: string(w.key), Value: w.value, CreateRevision: w.created, ModRevision: w.mod, Version: w.version, Lease: w.lease})
+	})
+	if err == nil {
+		err = unread
 	}
-	return f.compacted, guarded(func() error { return t.walkBucket(f.keys) })
+	return f.compacted, err
 }

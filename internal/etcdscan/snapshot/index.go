@@ -60,6 +60,34 @@ type part struct {
 	seen           pageSet
 	problems       []error
 	newest, oldest []byte // revision
+	written        written
+}
+
+// written counts the revisions that there are behind the last compaction, as they come, the newest first.
+type written struct {
+	revisions      int64
+	newest, oldest int64
+}
+
+func (w *written) meet(revision, compacted int64) {
+	if revision <= compacted || revision == w.oldest {
+		return
+	}
+	w.revisions++
+	if w.oldest = revision; w.newest == 0 {
+		w.newest = revision
+	}
+}
+
+// join adds what is older.
+func (w *written) join(older written) {
+	if w.revisions > 0 && older.newest == w.oldest {
+		w.revisions-- // one revision of several writes
+	}
+	w.revisions += older.revisions
+	if older.revisions > 0 {
+		w.oldest = older.oldest
+	}
 }
 
 // walkParts gives back the parts of the key bucket, the oldest first.
@@ -108,12 +136,13 @@ func (p *part) walk(ctx context.Context, f *File, subtrees []subtree, upTo int64
 			if p.newest == nil {
 				p.newest = bytes.Clone(last)
 			}
+			p.written.meet(r.main, f.compacted)
 			if r.main > upTo {
 				return nil
 			}
 			key, ok := keyOf(value)
 			if !ok {
-				return damaged(leaf.id, "the write at revision %d is no KeyValue", r.main)
+				return damaged(leaf.id, "a write is no KeyValue")
 			}
 			here := at(leaf, i)
 			if r.tombstone {
@@ -146,10 +175,12 @@ func (f *File) judge(top *part, parts []*part) {
 		f.broken(problem)
 	}
 	oldest := []byte(nil)
+	var all written
 	for i := len(parts) - 1; i >= 0; i-- {
 		p := parts[i]
+		all.join(p.written)
 		if oldest != nil && p.newest != nil && bytes.Compare(p.newest, oldest) >= 0 {
-			f.broken(damaged(f.keys.root, "revision %d below it is out of order", binary.BigEndian.Uint64(p.newest)))
+			f.broken(damaged(f.keys.root, "a revision below it is out of order"))
 		}
 		if p.oldest != nil {
 			oldest = p.oldest
@@ -160,6 +191,7 @@ func (f *File) judge(top *part, parts []*part) {
 			}
 		}
 	}
+	f.missing = f.newest - max(f.compacted, 1) - all.revisions
 }
 
 // tolerate notes damage, which ends the page alone.

@@ -23,7 +23,9 @@ func unmap(b []byte) error { return syscall.Munmap(b) }
 func inUse(f *os.File) bool {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
 	if err == nil {
-		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		unlock(f)
 	}
 	return errors.Is(err, syscall.EWOULDBLOCK)
 }
+
+func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 )
@@ -39,7 +40,8 @@ type page struct {
 	bytes []byte // with the header
 }
 
-// DamageError tells where a file is no bolt file that etcd could have written.
+// DamageError tells where a file is no bolt file that etcd could have written. Page is one that the file has, and Reason a fixed
+// text: whatever stands in a page could be a part of a value, numbers included.
 type DamageError struct {
 	Page   uint64
 	Reason string
@@ -47,22 +49,22 @@ type DamageError struct {
 
 func (e *DamageError) Error() string { return fmt.Sprintf("page %d is damaged: %s", e.Page, e.Reason) }
 
-func damaged(id uint64, format string, args ...any) error {
-	return &DamageError{Page: id, Reason: fmt.Sprintf(format, args...)}
-}
+func damaged(id uint64, reason string) error { return &DamageError{Page: id, Reason: reason} }
+
+var errNoSuchPage = errors.New("a page is damaged: it refers to one that the file does not have")
 
 // page reads the header of a page, and finds all of its bytes in the file.
 func (b *bolt) page(id uint64) (page, error) {
 	if id < 2 || id >= b.meta.pages {
-		return page{}, damaged(id, "there are %d pages", b.meta.pages)
+		return page{}, errNoSuchPage
 	}
 	start := id * b.pageSize
 	p, overflow := parsePage(b.data[start : start+b.pageSize])
 	if p.id != id {
-		return page{}, damaged(id, "it says that it is page %d", p.id)
+		return page{}, damaged(id, "it says that it is another one")
 	}
 	if overflow >= b.meta.pages-id {
-		return page{}, damaged(id, "it goes on for %d pages more than the file has", overflow)
+		return page{}, damaged(id, "it goes on behind the end of the file")
 	}
 	p.start, p.bytes = start, b.data[start:start+(overflow+1)*b.pageSize]
 	return p, nil
@@ -83,11 +85,11 @@ func parsePage(bytes []byte) (p page, overflow uint64) {
 func (p page) check() error {
 	switch {
 	case p.flags != branchPage && p.flags != leafPage:
-		return damaged(p.id, "it is neither a branch nor a leaf: flags %#x", p.flags)
+		return damaged(p.id, "it is neither a branch nor a leaf")
 	case p.flags == branchPage && p.count == 0:
 		return damaged(p.id, "it is a branch without elements")
 	case pageHeader+p.count*element > len(p.bytes):
-		return damaged(p.id, "%d elements have no room in it", p.count)
+		return damaged(p.id, "its elements have no room in it")
 	case p.count == 0 && len(p.bytes) >= pageHeader+element && !bytes.Equal(p.bytes[pageHeader:pageHeader+element], make([]byte, element)):
 		return damaged(p.id, "it says that it is empty, and is not")
 	}
@@ -98,7 +100,7 @@ func (p page) check() error {
 			return err
 		}
 		if from != next {
-			return damaged(p.id, "element %d does not begin where the one before ends", i)
+			return damaged(p.id, "an element does not begin where the one before ends")
 		}
 		next = end
 	}
@@ -117,7 +119,7 @@ func (p page) extent(i int) (from, end uint64, err error) {
 		end = from + uint64(binary.LittleEndian.Uint32(e[8:])) + uint64(binary.LittleEndian.Uint32(e[12:]))
 	}
 	if from < uint64(pageHeader+p.count*element) || end > uint64(len(p.bytes)) {
-		return 0, 0, damaged(p.id, "element %d lies outside of it", i)
+		return 0, 0, damaged(p.id, "an element lies outside of it")
 	}
 	return from, end, nil
 }
@@ -125,7 +127,7 @@ func (p page) extent(i int) (from, end uint64, err error) {
 // leaf is element i of a leaf, which check has passed: but the file may have been changed since.
 func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
 	if i >= p.count || p.flags != leafPage {
-		return 0, nil, nil, damaged(p.id, "it has no element %d any more", i)
+		return 0, nil, nil, damaged(p.id, "it was changed while it was read")
 	}
 	from, end, err := p.extent(i)
 	if err != nil {
@@ -134,7 +136,7 @@ func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
 	e := p.bytes[pageHeader+i*element:]
 	keyEnd := from + uint64(binary.LittleEndian.Uint32(e[8:]))
 	if keyEnd > end {
-		return 0, nil, nil, damaged(p.id, "element %d lies outside of it", i)
+		return 0, nil, nil, damaged(p.id, "an element lies outside of it")
 	}
 	return binary.LittleEndian.Uint32(e), p.bytes[from:keyEnd:keyEnd], p.bytes[keyEnd:end:end], nil
 }
@@ -142,7 +144,7 @@ func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
 // branch is element i of a branch, which check has passed.
 func (p page) branch(i int) (child uint64, err error) {
 	if i >= p.count || p.flags != branchPage {
-		return 0, damaged(p.id, "it has no element %d any more", i)
+		return 0, damaged(p.id, "it was changed while it was read")
 	}
 	return binary.LittleEndian.Uint64(p.bytes[pageHeader+i*element+8:]), nil
 }

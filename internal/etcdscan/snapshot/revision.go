@@ -101,6 +101,8 @@ func keyOf(b []byte) ([]byte, bool) {
 	return w.key, ok
 }
 
+const wrongRevision = "a write is not of the revision that it lies under"
+
 // eachRevision walks a leaf of the key bucket, the newest revision first, and gives up at the first that is none. Last is the
 // key that came before, and is moved on: they have to descend.
 func (p page) eachRevision(last *[]byte, f func(i int, r revision, value []byte) error) error {
@@ -112,9 +114,9 @@ func (p page) eachRevision(last *[]byte, f func(i int, r revision, value []byte)
 		r, ok := parseRevision(key)
 		switch {
 		case flags != 0 || !ok:
-			return damaged(p.id, "element %d has a key that is no revision", i)
+			return damaged(p.id, "an element has a key that is no revision")
 		case *last != nil && bytes.Compare(key, *last) >= 0:
-			return damaged(p.id, "revision %d is out of order", r.main)
+			return damaged(p.id, "a revision is out of order")
 		}
 		*last = key
 		if err := f(i, r, value); err != nil {
