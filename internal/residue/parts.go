@@ -18,8 +18,8 @@ import (
 // part is a file, or the directory of a log.
 type part struct {
 	File
-	file *snapshot.File // of a database, and of a raft snapshot that is one
-	log  *wal.Log
+	file     *snapshot.File // of a database, and of a raft snapshot that is one
+	segments *wal.Log
 }
 
 // partsOf lists what is to be looked through in a path.
@@ -71,7 +71,7 @@ func partsOf(path string) ([]*part, error) {
 func (h *home) open(ctx context.Context, p *part) (err error) {
 	switch {
 	case p.Kind == Log:
-		p.log, err = wal.Open(p.Path)
+		p.segments, err = wal.Open(p.Path)
 		return err
 	case p.Kind == RaftSnapshot && !strings.HasSuffix(p.Path, ".db"):
 		return nil
@@ -107,8 +107,8 @@ func (h *home) writes(ctx context.Context, p *part, each func(key, value []byte,
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", p.Path, err)
 		}
-	case p.log != nil:
-		for put, err := range p.log.Puts(ctx) {
+	case p.segments != nil:
+		for put, err := range p.segments.Puts(ctx) {
 			if err != nil {
 				return fmt.Errorf("reading the write-ahead log in %s: %w", p.Path, err)
 			}
@@ -136,8 +136,8 @@ func (h *home) search(ctx context.Context, p *part) error {
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", p.Path, err)
 		}
-	case p.log != nil:
-		state := p.log.State()
+	case p.segments != nil:
+		state := p.segments.State()
 		p.Bytes = state.Bytes
 		if n := len(state.Damage); n > 0 {
 			b := state.Damage[0]
