@@ -107,6 +107,9 @@ func TestResidue(t *testing.T) {
 	}
 	dir := p.memberFiles(t)
 	got := p.residueOf(t, dir)
+	if n := got["freePages identity:"]; n > residueSecrets {
+		t.Errorf("%d values in free pages, of %d that there ever were", n, residueSecrets)
+	}
 	want("after the rotation", got, residueSecrets, got["freePages identity:"], residueSecrets)
 	if db, log := plaintextIn(t, dir, database), plaintextIn(t, dir, segment); db != residueSecrets || log != residueSecrets {
 		t.Errorf("a byte search finds %d in the database and %d in the log", db, log)
@@ -117,13 +120,20 @@ func TestResidue(t *testing.T) {
 
 	p.compact(t)
 	dir = p.memberFiles(t)
-	want("after compaction", p.residueOf(t, dir), 0, plaintextIn(t, dir, database), residueSecrets)
+	free := plaintextIn(t, dir, database)
+	want("after compaction", p.residueOf(t, dir), 0, free, residueSecrets)
+	if free == 0 {
+		t.Error("a byte search finds none in free pages, so that nothing was compared")
+	}
 
 	if _, err := p.etcd.Defragment(t.Context(), p.variable("ETCDCTL_ENDPOINTS")); err != nil {
 		t.Fatal(err)
 	}
 	dir = p.memberFiles(t)
-	want("after defragmentation", p.residueOf(t, dir), 0, 0, plaintextIn(t, dir, segment))
+	want("after defragmentation", p.residueOf(t, dir), 0, 0, residueSecrets)
+	if n := plaintextIn(t, dir, segment); n != residueSecrets {
+		t.Errorf("a byte search finds %d in the log", n)
+	}
 	if n := plaintextIn(t, dir, database); n != 0 {
 		t.Errorf("a byte search finds %d after defragmentation", n)
 	}

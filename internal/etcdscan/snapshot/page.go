@@ -141,6 +141,22 @@ func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
 	return binary.LittleEndian.Uint32(e), p.bytes[from:keyEnd:keyEnd], p.bytes[keyEnd:end:end], nil
 }
 
+// key is that of element i, of a leaf or a branch.
+func (p page) key(i int) ([]byte, error) {
+	if p.flags == leafPage {
+		_, key, _, err := p.leaf(i)
+		return key, err
+	}
+	if i >= p.count || p.flags != branchPage {
+		return nil, damaged(p.id, "it was changed while it was read")
+	}
+	from, end, err := p.extent(i)
+	if err != nil {
+		return nil, err
+	}
+	return p.bytes[from:end:end], nil
+}
+
 // branch is element i of a branch, which check has passed.
 func (p page) branch(i int) (child uint64, err error) {
 	if i >= p.count || p.flags != branchPage {
