@@ -94,7 +94,7 @@ heading 'What have the rotations left behind? A snapshot carries it along'
 printf '$ etcdctl snapshot save before.db\n'
 playground etcdctl snapshot save before.db >/dev/null 2>&1
 run 0 svmctl audit --snapshot before.db --prefix /registry/secrets --encryption-provider-config encryption.yaml
-run 3 svmctl residue before.db --fail
+run 3 svmctl residue before.db --encryption-provider-config encryption.yaml --fail
 
 heading 'Compacted and defragmented, a new snapshot has nothing of it'
 revision=$(svmctl audit -o json | sed -n 's/^    "revision": \([0-9]*\).*/\1/p')
@@ -102,7 +102,7 @@ run 0 playground etcdctl compact "$revision" --physical
 run 0 playground etcdctl defrag
 printf '$ etcdctl snapshot save after.db\n'
 playground etcdctl snapshot save after.db >/dev/null 2>&1
-run 0 svmctl residue after.db --fail
+run 0 svmctl residue after.db --encryption-provider-config encryption.yaml --fail
 
 heading 'Which of them cannot be restored without which key?'
 mkdir backups

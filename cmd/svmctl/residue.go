@@ -54,6 +54,9 @@ It only reads. The database of an etcd that is running is refused: stop it, copy
 		if err != nil {
 			return err
 		}
+		if opts.Format == render.CSV {
+			p.warn(result.Unsaid()) // rows have no place for it
+		}
 		if err := render.Residue(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/etcdscan/carve"
 	"github.com/svmctl/svmctl/internal/etcdscan/key"
@@ -36,7 +37,7 @@ func (h *home) subject(k []byte) subject {
 }
 
 // lost is what a value is of whose key is lost, as far as its own header tells. A kind could be anything that stands in a value:
-// those that live values have are known to be one.
+// those that live values have are known to be one, and so are secrets and what the configuration names.
 func (h *home) lost(value []byte) subject {
 	header, err := stored.Parse(value)
 	if err != nil {
@@ -47,7 +48,8 @@ func (h *home) lost(value []byte) subject {
 		group = ""
 	}
 	r := verify.Resource{Group: group, Name: strings.ToLower(header.Type.Kind) + "s"}
-	if h.of[r] == nil {
+	named := h.config != nil && slices.ContainsFunc(h.config.Patterns(), func(p encryption.Pattern) bool { return p.Group == r.Group && p.Resource == r.Name })
+	if h.of[r] == nil && !named && !r.Sensitive() {
 		return subject{}
 	}
 	return subject{resource: r, name: r.String()}
@@ -56,26 +58,34 @@ func (h *home) lost(value []byte) subject {
 // learnFrom takes from whole values how the names of keys end.
 func (h *home) learnFrom(ctx context.Context, p *part) error {
 	return h.writes(ctx, p, func(_, value []byte, _ bool) error {
-		h.census.Add(h.names.Parse(value))
+		h.census.Add(h.configured.Parse(value))
 		return nil
 	})
 }
 
-// form is how a whole value is encrypted. Where the end of a key's name cannot be told the shortest stands for it, which holds no
-// ciphertext.
-func (h *home) form(value []byte) atrest.Encryption {
-	v := h.names.Parse(value)
-	if len(v.Ends) > 0 {
-		shortest := v.Ends[0]
-		resolved, ambiguous := h.census.Resolve(v.Encryption, v.Ends)
-		if ambiguous {
-			resolved = v.Encryption
-			resolved.Key = resolved.Key[:shortest]
-		}
-		v.Encryption = resolved
-	}
+// open is the form of a live value of which nobody can tell under which of several keys it is.
+const open = ^uint32(0)
+
+// formsOf are how a whole value may be encrypted: in one way, or where the end of a key's name cannot be told in several, the shortest
+// name first, which holds no ciphertext.
+func (h *home) formsOf(value []byte) []atrest.Encryption {
+	v := h.configured.Parse(value)
 	v.Encryption.KeyInferred = false
-	return v.Encryption
+	if len(v.Ends) == 0 {
+		return []atrest.Encryption{v.Encryption}
+	}
+	resolved, ambiguous := h.census.Resolve(v.Encryption, v.Ends)
+	resolved.KeyInferred = false
+	if !ambiguous {
+		return []atrest.Encryption{resolved}
+	}
+	var forms []atrest.Encryption
+	for _, end := range append(slices.Clone(v.Ends), len(v.Encryption.Key)) {
+		form := v.Encryption
+		form.Key = form.Key[:end]
+		forms = append(forms, form)
+	}
+	return forms
 }
 
 // countLive counts what is live, which is what all the rest is compared with.
@@ -87,7 +97,13 @@ func (h *home) countLive(ctx context.Context, p *part) error {
 		if !live {
 			return nil
 		}
-		s, form := h.subject(k), h.form(value)
+		s, forms := h.subject(k), h.formsOf(value)
+		h.add(Live, p, s, forms, false)
+		if len(forms) > 1 {
+			h.live[s.key] = open
+			return nil
+		}
+		form := forms[0]
 		i := slices.Index(h.forms, form)
 		if i < 0 {
 			i = len(h.forms)
@@ -99,7 +115,6 @@ func (h *home) countLive(ctx context.Context, p *part) error {
 			h.of[s.resource] = make(map[atrest.Encryption]bool)
 		}
 		h.of[s.resource][form] = true
-		h.add(Live, p, s, form, false)
 		return nil
 	})
 }
@@ -114,16 +129,19 @@ func (h *home) count(ctx context.Context, p *part) error {
 		if live {
 			return nil
 		}
-		form := h.form(value)
-		h.learn(form)
-		h.add(place, p, h.subject(k), form, false)
+		forms := h.formsOf(value)
+		if len(forms) == 1 {
+			h.learn(forms[0])
+		}
+		h.add(place, p, h.subject(k), forms, false)
 		return nil
 	})
 }
 
-// add counts one value.
-func (h *home) add(place Place, p *part, s subject, form atrest.Encryption, cut bool) {
-	c := Count{Place: place, Path: p.Path, Resource: s.name, Provider: form.Provider, Version: form.Version, Key: form.Key, KeyID: form.KeyID}
+// add counts one value, which may be in any of some forms and is shown in the first.
+func (h *home) add(place Place, p *part, s subject, forms []atrest.Encryption, cut bool) {
+	shown := forms[0]
+	c := Count{Place: place, Path: p.Path, Resource: s.name, Provider: shown.Provider, Version: shown.Version, Key: shown.Key, KeyID: shown.KeyID}
 	n := h.counts[c]
 	if n == nil {
 		n = new(Count)
@@ -137,10 +155,20 @@ func (h *home) add(place Place, p *part, s subject, form atrest.Encryption, cut 
 	if place == Live {
 		return
 	}
-	switch left, told := h.leftBehind(s, form); {
-	case !told:
+	lefts, tolds := 0, 0
+	for _, form := range forms {
+		left, told := h.leftBehind(s, form)
+		if told {
+			tolds++
+		}
+		if told && left {
+			lefts++
+		}
+	}
+	switch {
+	case tolds < len(forms), lefts > 0 && lefts < len(forms):
 		n.Untold++
-	case left:
+	case lefts > 0:
 		n.LeftBehind++
 	}
 }
@@ -148,8 +176,13 @@ func (h *home) add(place Place, p *part, s subject, form atrest.Encryption, cut 
 // leftBehind tells whether a value that is not live is in a form that it would not be written in now, and false if nobody can say.
 func (h *home) leftBehind(s subject, form atrest.Encryption) (left, told bool) {
 	encrypted := form.Provider != atrest.Identity
-	if !h.database {
+	switch {
+	case !h.database:
 		return false, false
+	case encrypted && form.Key == "":
+		return true, true // a name that nothing else has
+	case h.twins(form):
+		return false, false // only to open it would tell with which of them it was encrypted
 	}
 	if h.config != nil && s.resource.Name != "" {
 		switch w := h.config.Writes(s.resource.Group, s.resource.Name); {
@@ -160,6 +193,9 @@ func (h *home) leftBehind(s subject, form atrest.Encryption) (left, told bool) {
 		}
 	}
 	if i, lives := h.live[s.key]; lives && s.keyKnown {
+		if i == open {
+			return false, false
+		}
 		return form != h.forms[i], true
 	}
 	// Its object is gone, or its key is lost.
@@ -167,11 +203,11 @@ func (h *home) leftBehind(s subject, form atrest.Encryption) (left, told bool) {
 	switch {
 	case s.name == "" && encrypted:
 		return !slices.Contains(h.forms, form), true
-	case s.name == "":
+	case len(of) == 0 && !encrypted && s.resource.Sensitive():
+		return true, true
+	case s.name == "", len(of) == 0 && !encrypted:
 		// Without any encryption there is nothing that it could have been left behind by.
-		return false, !slices.ContainsFunc(h.forms, func(f atrest.Encryption) bool { return f.Provider != atrest.Identity })
-	case len(of) == 0 && !encrypted:
-		return s.resource.Sensitive(), true // most resources were never to be encrypted
+		return false, h.config == nil && !slices.ContainsFunc(h.forms, func(f atrest.Encryption) bool { return f.Provider != atrest.Identity })
 	case !encrypted:
 		for f := range of {
 			if f.Provider != atrest.Identity {
@@ -180,6 +216,11 @@ func (h *home) leftBehind(s subject, form atrest.Encryption) (left, told bool) {
 		}
 	}
 	return !of[form], true
+}
+
+// twins tells whether the configuration has several keys of a name.
+func (h *home) twins(form atrest.Encryption) bool {
+	return h.config != nil && slices.ContainsFunc(h.config.Keys, func(k encryption.Key) bool { return k.Twin > 0 && k.Claims(form) })
 }
 
 // search takes what was found in a part, among bytes that belong to nothing.
@@ -210,12 +251,18 @@ func (s *search) take(v carve.Value) {
 	if len(v.Key) > 0 {
 		of = s.home.subject(v.Key)
 	}
-	// Pages may have been used again inside of it: nothing of it but its beginning is trusted.
+	// Pages may have been used again inside of it, so that no name is taken from it that is not known otherwise.
 	form := s.home.names.ParseCut(v.Bytes)
+	form.KeyInferred = false
 	if !slices.Contains(s.home.known, form) {
 		form.KeyID = ""
 	}
-	s.home.add(s.place, s.part, of, form, v.Cut)
+	if form.KeyID == "" && !slices.ContainsFunc(s.home.known, func(k atrest.Encryption) bool {
+		return k.Provider == form.Provider && k.Version == form.Version && k.Key == form.Key
+	}) {
+		form.Key = ""
+	}
+	s.home.add(s.place, s.part, of, []atrest.Encryption{form}, v.Cut)
 }
 
 // identity is what tells a copy of a value from another value: its key and revision, and where they are lost the value.

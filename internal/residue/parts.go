@@ -55,24 +55,28 @@ func partsOf(path string) ([]*part, error) {
 			parts = append(parts, &part{File: File{Path: name, Kind: RaftSnapshot}})
 		}
 	}
-	for _, dir := range []string{filepath.Join(member, "wal"), member} {
-		if segments, _ := filepath.Glob(filepath.Join(dir, "*.wal")); len(segments) > 0 {
-			parts = append(parts, &part{File: File{Path: dir, Kind: Log}})
-			break
+	segments := &part{File: File{Path: filepath.Join(member, "wal"), Kind: Log}}
+	for _, dir := range []string{segments.Path, member} {
+		switch segments.segments, err = wal.Open(dir); {
+		case err == nil:
+			segments.Path = dir
+			return append(parts, segments), nil
+		case !errors.Is(err, wal.ErrNoSegments) && !errors.Is(err, os.ErrNotExist):
+			return nil, err
 		}
 	}
 	if len(parts) == 0 {
 		return nil, fmt.Errorf("%s holds %w", path, ErrNothing)
 	}
-	return parts, nil
+	segments.Problem = "there is no write-ahead log"
+	return append(parts, segments), nil
 }
 
 // open opens a part. A raft snapshot that is no database, as most are, is searched as it is.
 func (h *home) open(ctx context.Context, p *part) (err error) {
 	switch {
 	case p.Kind == Log:
-		p.segments, err = wal.Open(p.Path)
-		return err
+		return nil
 	case p.Kind == RaftSnapshot && !strings.HasSuffix(p.Path, ".db"):
 		return nil
 	}
@@ -152,7 +156,7 @@ func (h *home) search(ctx context.Context, p *part) error {
 				return err
 			}
 		}
-	default:
+	case p.Kind == RaftSnapshot:
 		return s.file(ctx, p.Path, 0)
 	}
 	return nil

@@ -93,3 +93,14 @@ func (r *Report) Open() bool { return len(r.Steps) > 0 }
 func (r *Report) Unread() bool {
 	return slices.ContainsFunc(r.Files, func(f File) bool { return f.Problem != "" }) || slices.ContainsFunc(r.Counts, func(c Count) bool { return c.Untold > 0 })
 }
+
+// Unsaid is what the counts alone do not say: warnings, and what could not be looked through.
+func (r *Report) Unsaid() []string {
+	said := slices.Clone(r.Warnings)
+	for _, f := range r.Files {
+		if f.Problem != "" {
+			said = append(said, f.Path+": "+f.Problem)
+		}
+	}
+	return said
+}

@@ -66,14 +66,15 @@ type home struct {
 	parts  []*part
 	seed   maphash.Seed
 
-	names  atrest.Names
-	known  []atrest.Encryption
-	census atrest.Census
-	roots  etcdscan.Scope
+	configured atrest.Names // of the configuration, which settle where the name in a whole value ends; else the census does
+	known      []atrest.Encryption
+	names      atrest.Names // of all that is known
+	census     atrest.Census
+	roots      etcdscan.Scope
 
 	database bool                                           // there is one
 	forms    []atrest.Encryption                            // that live values have
-	live     map[uint64]uint32                              // by the hash of its key, the form of its live value
+	live     map[uint64]uint32                              // by the hash of its key, the form of its live value; open: nobody can tell
 	of       map[verify.Resource]map[atrest.Encryption]bool // forms of live values, by resource
 
 	counts map[Count]*Count
@@ -86,6 +87,7 @@ func newHome(path string, config *encryption.Configuration) *home {
 		for _, k := range config.Keys {
 			h.learn(k.AtRest())
 		}
+		h.configured = h.names
 	}
 	return h
 }

@@ -301,3 +301,52 @@ func TestDamagedLog(t *testing.T) {
 		t.Error("the damage is not told")
 	}
 }
+
+// A name that goes on where another ends is another one, in whichever order they are met.
+func TestNameThatGoesOn(t *testing.T) {
+	for _, names := range [][2]string{{"key1:old", "key1"}, {"key1", "key1:new"}} {
+		m := start(t)
+		for _, name := range names {
+			for i := range secrets {
+				body := bytes.Repeat([]byte{byte(i), 0xff, byte(i >> 4), 0x80}, 30)
+				m.write(t, secretKey(i), append([]byte("k8s:enc:secretbox:v1:"+name+":"), body...))
+			}
+		}
+		m.Stop()
+		r := look(t, m.dir)
+		if n := values(r, residue.Live, "secretbox", names[1]); n != secrets {
+			t.Errorf("%q: %d live", names, n)
+		}
+		var left int64
+		for _, c := range r.Counts {
+			if c.Place == residue.History && c.Key == names[0] {
+				left += c.LeftBehind
+			}
+		}
+		if left != secrets {
+			t.Errorf("%q: %d left behind in history", names, left)
+		}
+	}
+}
+
+// A path is a path, and no pattern.
+func TestPathWithBrackets(t *testing.T) {
+	m := start(t)
+	m.write(t, secretKey(1), plaintext(1))
+	m.write(t, secretKey(1), sealed(t, "key1"))
+	m.Stop()
+	odd := filepath.Join(t.TempDir(), "etcd[1]*")
+	if err := os.CopyFS(odd, os.DirFS(m.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if n := values(look(t, odd), residue.WAL, "identity", ""); n != 1 {
+		t.Errorf("%d in the log", n)
+	}
+	if err := os.RemoveAll(filepath.Join(odd, "member", "wal")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := residue.Run(t.Context(), residue.Request{Paths: []string{odd}, Now: time.Now})
+	if err != nil || !r.Unread() {
+		t.Errorf("without its log all seems read, %v", err)
+	}
+}

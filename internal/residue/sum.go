@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/verify"
 )
 
 // take takes over what was found in a home.
@@ -46,20 +47,35 @@ func (r *Report) warn(h *home, counts []Count) {
 	if !h.database {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s holds no database: nobody can say what is live, and so what is left behind", h.path))
 	}
-	var untold int64
-	forms := make(map[string][]string)
+	untold, stale, forms := make(map[string]int64), make(map[string]int64), make(map[string]int)
 	for _, c := range counts {
-		untold += c.Untold
-		if c.Place == Live && c.Resource != "" && !strings.HasPrefix(c.Resource, "(") {
-			forms[c.Resource] = append(forms[c.Resource], string(c.Provider))
+		if c.Untold > 0 {
+			untold[c.Resource] += c.Untold
+		}
+		resource, err := verify.ParseResource(c.Resource)
+		if c.Place != Live || err != nil {
+			continue
+		}
+		if forms[c.Resource]++; h.config == nil {
+			continue
+		}
+		form := atrest.Encryption{Provider: c.Provider, Version: c.Version, Key: c.Key, KeyID: c.KeyID}
+		if w := h.config.Writes(resource.Group, resource.Name); w.Provider == atrest.Identity && c.Provider != atrest.Identity || w.Provider != atrest.Identity && !w.Claims(form) {
+			stale[c.Resource] += c.Values
 		}
 	}
-	if untold > 0 && h.database {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%d plaintext values in %s have lost their keys: whether they were to be encrypted nobody can say", untold, h.path))
+	for _, resource := range slices.Sorted(maps.Keys(untold)) {
+		if h.database {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("of %d values of %s in %s nobody can say whether they are left behind: an EncryptionConfiguration may tell", untold[resource],
+				cmp.Or(resource, "unknown resources, whose keys are lost,"), h.path))
+		}
 	}
 	for _, resource := range slices.Sorted(maps.Keys(forms)) {
-		if f := forms[resource]; len(f) > 1 && slices.Contains(f, string(atrest.Identity)) {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s are live in plaintext as well as encrypted in %s: their migration is not finished, and what is live is not left behind", resource, h.path))
+		switch {
+		case stale[resource] > 0:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%d live %s in %s are not as the EncryptionConfiguration writes them: their migration is not finished", stale[resource], resource, h.path))
+		case h.config == nil && forms[resource] > 1:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s are live in %d forms in %s: a migration is not finished, and what is live is not left behind", resource, forms[resource], h.path))
 		}
 	}
 }

@@ -22,9 +22,6 @@ func (f *File) walkAll(ctx context.Context) error {
 		if _, err := f.checkOrder(ctx, root, nil, nil); err != nil {
 			return err
 		}
-		if !f.ofMember() {
-			return nil // etcd may have used free pages while it sent a snapshot
-		}
 		for id := uint64(2); id < uint64(len(f.data))/f.pageSize; id++ {
 			if (id >= f.meta.pages || !reached.has(id)) && f.newer(id) {
 				return errTorn
@@ -35,7 +32,8 @@ func (f *File) walkAll(ctx context.Context) error {
 }
 
 // newer tells whether a page that belongs to nothing holds what was written after all that does: etcd wrote to the file while it was
-// copied, so that pages of different moments stand in it.
+// copied, so that pages of different moments stand in it. It also does so while it sends a snapshot, of which the digest then tells
+// that it is sound all the same.
 func (f *File) newer(id uint64) bool {
 	p, overflow := parsePage(f.data[id*f.pageSize : (id+1)*f.pageSize])
 	end := (id + 1 + overflow) * f.pageSize
@@ -43,18 +41,31 @@ func (f *File) newer(id uint64) bool {
 		return false
 	}
 	p.bytes = f.data[id*f.pageSize : end]
-	if p.check() != nil {
+	return f.newerIn(p)
+}
+
+// newerIn looks into inline buckets as well: those of etcd's own records are.
+func (f *File) newerIn(p page) bool {
+	if p.check() != nil || p.flags != leafPage {
 		return false
 	}
 	for i := range p.count {
-		_, key, value, err := p.leaf(i)
+		flags, key, value, err := p.leaf(i)
 		if err != nil {
 			return false
+		}
+		if flags&bucketLeaf != 0 {
+			if b, err := parseBucket(p, value); err == nil && b.root == 0 {
+				if inner, _ := parsePage(b.inline); f.newerIn(inner) {
+					return true
+				}
+			}
+			continue
 		}
 		revision, is := parseRevision(key)
 		compacted, was := parseRevision(value)
 		switch {
-		case is && revision.main > f.newest:
+		case is && revision.main > f.written:
 			return true
 		case string(key) == consistentIndex && len(value) == 8 && be64(value) > f.applied:
 			return true

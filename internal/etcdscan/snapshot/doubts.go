@@ -21,7 +21,7 @@ var (
 	ErrChanged = errors.New("the file was changed while it was read")
 	errTorn    = errors.New("etcd wrote to the file while it was copied: pages of different moments stand in it")
 	errNoLog   = errors.New("it is a copy of a member's database without its write-ahead log: whether etcd wrote to it while it was copied nobody can tell. Copy the whole data directory of a stopped member, or take a snapshot")
-	errMissing = errors.New("revisions are missing behind its last compaction: it was copied while etcd wrote to it, or is damaged")
+	errMissing = errors.New("revisions are missing: it was copied while etcd wrote to it, or is damaged")
 )
 
 // Doubts implements etcdscan.Doubter. What was read is no proof where the file is not what etcd wrote, where pages of it could not
@@ -108,7 +108,8 @@ func (f *File) checkRevisions(ctx context.Context) error {
 	switch {
 	case len(f.problems) > 0:
 		return several(f.problems)
-	case f.missing != 0:
+	case f.missing != 0, f.compacted > f.written && f.written > 0:
+		// The newest write may be a deletion that was compacted: that cannot be told from one that is lost.
 		return errMissing
 	}
 	return nil

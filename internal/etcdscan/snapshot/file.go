@@ -48,6 +48,7 @@ type File struct {
 	keys   bucket
 
 	newest    int64  // revision
+	written   int64  // the newest revision of any write in it
 	compacted int64  // revision; those before it are gone, or may be
 	applied   uint64 // index of the last entry of the write-ahead log that the database has
 
@@ -205,6 +206,7 @@ func (f *File) findNewest() error {
 	t.visit = func(p page) error {
 		last := []byte(nil)
 		return t.tolerate(p.eachRevision(&last, func(_ int, r revision, _ []byte) error {
+			f.written = r.main
 			f.newest = max(f.newest, r.main)
 			return errEnough
 		}))

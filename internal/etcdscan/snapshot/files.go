@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Files lists what paths name: each file, and of a directory all files in and below it. A data directory of etcd is listed as one.
+// Files lists what paths name: each file, and of a directory all files in and below it. A data directory of etcd is listed as one, and what lies in it beside its
+// member besides.
 func Files(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
@@ -20,6 +21,11 @@ func Files(paths []string) ([]string, error) {
 				files = append(files, name) // to open it tells why it cannot be
 			case isDataDir(name):
 				files = append(files, name)
+			case isMember(name) && name != path && isDataDir(filepath.Dir(name)):
+				return fs.SkipDir // it is listed
+			case isMember(name):
+				files = append(files, name)
+			case name != path && (entry.Name() == "snap" || entry.Name() == "wal") && isMember(filepath.Dir(name)):
 				return fs.SkipDir
 			}
 			return nil
@@ -34,6 +40,7 @@ func Files(paths []string) ([]string, error) {
 	return files, nil
 }
 
-func isDataDir(path string) bool {
-	return isFile(filepath.Join(path, "member", "snap", "db")) || isFile(filepath.Join(path, "snap", "db"))
-}
+func isDataDir(path string) bool { return isMember(filepath.Join(path, "member")) }
+
+// isMember tells the directory of a member, which a data directory has one of.
+func isMember(path string) bool { return isFile(filepath.Join(path, "snap", "db")) }

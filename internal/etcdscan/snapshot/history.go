@@ -37,6 +37,9 @@ func (f *File) eachWrite(ctx context.Context, broken func(error), visit func(her
 			return context.Cause(ctx)
 		}
 		return t.tolerate(p.eachRevision(&last, func(i int, r revision, value []byte) error {
+			if len(value) == 0 {
+				return nil // a mark that etcdutl leaves where it raises the revision
+			}
 			w, ok := parseWrite(value)
 			if !ok || !r.tombstone && w.mod != r.main {
 				return damaged(p.id, wrongRevision)

@@ -140,6 +140,9 @@ func (p *part) walk(ctx context.Context, f *File, subtrees []subtree, upTo int64
 			if r.main > upTo {
 				return nil
 			}
+			if len(value) == 0 {
+				return nil // a mark that etcdutl leaves where it raises the revision
+			}
 			key, ok := keyOf(value)
 			if !ok {
 				return damaged(leaf.id, "a write is no KeyValue")
