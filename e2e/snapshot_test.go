@@ -152,7 +152,7 @@ func TestSnapshotEqualsLive(t *testing.T) {
 				t.Errorf("%+v", kept)
 			}
 		}
-		if text := strings.Join(needs, " "); len(needs) != 3 || !strings.Contains(text, "aescbc:key1") || !strings.Contains(text, "aesgcm:key2") || !strings.Contains(text, "secretbox:key3") {
+		if text := strings.Join(needs, " "); len(needs) != 4 || !strings.Contains(text, "identity:") || !strings.Contains(text, "aescbc:key1") || !strings.Contains(text, "aesgcm:key2") || !strings.Contains(text, "secretbox:key3") {
 			t.Errorf("it needs %v", needs)
 		}
 		p.svmctl(t, "keys", "--snapshot", path).wantCode(t, 0)

@@ -126,7 +126,7 @@ func residueSummary(r *residue.Report, opts Options) string {
 	case r.Unread(), len(r.Warnings) > 0:
 		out.WriteString("Nothing else is known to be left behind.\n")
 	default:
-		out.WriteString("Nothing is left behind: whatever lies there, live objects have it in the same form.\n")
+		out.WriteString("Nothing is left behind: whatever lies there is in the form in which it would be written now.\n")
 	}
 	return out.String()
 }
