@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -16,13 +14,7 @@ import (
 // returns its URL.
 func (p *plane) copyEtcd(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "etcd")
-	p.playground(t, "stop", "etcd")
-	err := os.CopyFS(dir, os.DirFS(filepath.Join(p.dir, "etcd")))
-	p.playground(t, "start", "etcd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := p.memberFiles(t)
 	clients, peers := "http://"+freePort(t), "http://"+freePort(t)
 	cmd := exec.Command(playgroundBinary(t), "etcd", "--data-dir", dir, "--force-new-cluster",
 		"--listen-client-urls", clients, "--advertise-client-urls", clients, "--listen-peer-urls", peers)
