@@ -56,21 +56,21 @@ func (l *look) readKept(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			kept.Problem = problemOf(err)
+			kept.Problem = problemOf(path, err)
 		}
 		l.report.Snapshots = append(l.report.Snapshots, kept)
 	}
 	return nil
 }
 
-func problemOf(err error) string {
+func problemOf(path string, err error) string {
 	switch {
 	case errors.Is(err, snapshot.ErrForeign), errors.Is(err, snapshot.ErrNotEtcd):
-		return "not a file of etcd's: unpack it if it is compressed, and see docs/json.md for what can be read"
+		return "not a file of etcd's: unpack it if it is compressed, and see docs/snapshots.md for what can be read"
 	case errors.Is(err, fs.ErrPermission):
 		return "this user may not read it"
 	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), "opening "+path+": ")
 }
 
 func (l *look) readFile(ctx context.Context, kept *Kept) error {

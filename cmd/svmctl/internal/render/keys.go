@@ -39,7 +39,7 @@ func Keys(w io.Writer, r *keys.Report, opts Options) error {
 func keysTable(w io.Writer, r *keys.Report, opts Options) error {
 	wide := opts.Format == Wide
 	if len(r.Keys) == 0 {
-		_, err := io.WriteString(w, "No key is known.\n")
+		_, err := io.WriteString(w, "No key is known: nothing that was read is encrypted.\n")
 		return err
 	}
 	header := []string{"KEY", "WRITES", "OBJECTS", "OPENED", "REMOVABLE", "REASON"}
