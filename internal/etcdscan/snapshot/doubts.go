@@ -144,7 +144,7 @@ func (f *File) checkLog(ctx context.Context) (known bool, err error) {
 		}
 	}
 	if ahead > 0 {
-		return true, fmt.Errorf("the write-ahead log beside it goes on behind it: %d writes up to entry %d, where the database has entry %d last", ahead, last, f.applied)
+		return true, fmt.Errorf("the write-ahead log beside it goes on behind it, up to entry %d (writes: %d), where the database has entry %d last", last, ahead, f.applied)
 	}
 	const unknown = "whether the write-ahead log beside it goes on behind it is not known: "
 	switch state := segments.State(); {
