@@ -14,7 +14,7 @@ type scanner struct {
 	result   *Result
 	sink     Sink
 	examiner Examiner // the sink, if it is one
-	workers  int      // that open values at once
+	workers  int      // that look at values at once
 	sampled  map[sample]int
 	records  []classified
 }
@@ -60,7 +60,7 @@ func (s *scanner) readRange(ctx context.Context, r Range) error {
 	return nil
 }
 
-// take classifies a batch, many values at once if there is something to open, and hands on its records in their order.
+// take classifies a batch, many values at once, and hands on its records in their order.
 func (s *scanner) take(ctx context.Context, batch []KeyValue) error {
 	if cap(s.records) < len(batch) {
 		s.records = make([]classified, len(batch))

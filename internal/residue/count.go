@@ -36,8 +36,27 @@ func (h *home) subject(k []byte) subject {
 	return s
 }
 
-// lost is what a value is of whose key is lost, as far as its own header tells. A kind could be anything that stands in a value:
-// those that live values have are known to be one, and so are secrets and what the configuration names.
+// carved is what a value is of that was found among bytes that belong to nothing. Of its key no resource is named that is not known
+// otherwise: pages may have been used again in the middle of it.
+func (h *home) carved(v carve.Value) subject {
+	if len(v.Key) == 0 {
+		return h.lost(v.Bytes)
+	}
+	s := h.subject(v.Key)
+	if s.resource.Name != "" && !h.nameable(s.resource) {
+		s.resource, s.name = verify.Resource{}, ""
+	}
+	return s
+}
+
+// nameable tells whether a resource is known to be one: from a whole value, because Kubernetes or the configuration has it, or
+// because it holds credentials.
+func (h *home) nameable(r verify.Resource) bool {
+	named := h.config != nil && slices.ContainsFunc(h.config.Patterns(), func(p encryption.Pattern) bool { return p.Group == r.Group && p.Resource == r.Name })
+	return named || h.seen[r] || key.Builtin(r.Group, r.Name) || r.Sensitive()
+}
+
+// lost is what a value is of whose key is lost, as far as its own header tells. A kind could be anything that stands in a value.
 func (h *home) lost(value []byte) subject {
 	header, err := stored.Parse(value)
 	if err != nil {
@@ -48,8 +67,7 @@ func (h *home) lost(value []byte) subject {
 		group = ""
 	}
 	r := verify.Resource{Group: group, Name: strings.ToLower(header.Type.Kind) + "s"}
-	named := h.config != nil && slices.ContainsFunc(h.config.Patterns(), func(p encryption.Pattern) bool { return p.Group == r.Group && p.Resource == r.Name })
-	if h.of[r] == nil && !named && !r.Sensitive() {
+	if !h.nameable(r) {
 		return subject{}
 	}
 	return subject{resource: r, name: r.String()}
@@ -98,19 +116,20 @@ func (h *home) countLive(ctx context.Context, p *part) error {
 			return nil
 		}
 		s, forms := h.subject(k), h.formsOf(value)
+		h.seen[s.resource] = true
 		h.add(Live, p, s, forms, false)
 		if len(forms) > 1 {
 			h.live[s.key] = open
 			return nil
 		}
 		form := forms[0]
-		i := slices.Index(h.forms, form)
-		if i < 0 {
-			i = len(h.forms)
-			h.forms = append(h.forms, form)
+		i, met := h.formAt[form]
+		if !met {
+			i = uint32(len(h.forms))
+			h.formAt[form], h.forms = i, append(h.forms, form)
 			h.learn(form)
 		}
-		h.live[s.key] = uint32(i)
+		h.live[s.key] = i
 		if h.of[s.resource] == nil {
 			h.of[s.resource] = make(map[atrest.Encryption]bool)
 		}
@@ -133,7 +152,9 @@ func (h *home) count(ctx context.Context, p *part) error {
 		if len(forms) == 1 {
 			h.learn(forms[0])
 		}
-		h.add(place, p, h.subject(k), forms, false)
+		s := h.subject(k)
+		h.seen[s.resource] = true
+		h.add(place, p, s, forms, false)
 		return nil
 	})
 }
@@ -247,11 +268,7 @@ func (s *search) take(v carve.Value) {
 		}
 		s.met[id] = struct{}{}
 	}
-	of := s.home.lost(v.Bytes)
-	if len(v.Key) > 0 {
-		of = s.home.subject(v.Key)
-	}
-	// Pages may have been used again inside of it, so that no name is taken from it that is not known otherwise.
+	// Nor is a name of a key taken from it that is not known otherwise.
 	form := s.home.names.ParseCut(v.Bytes)
 	form.KeyInferred = false
 	if !slices.Contains(s.home.known, form) {
@@ -262,7 +279,7 @@ func (s *search) take(v carve.Value) {
 	}) {
 		form.Key = ""
 	}
-	s.home.add(s.place, s.part, of, []atrest.Encryption{form}, v.Cut)
+	s.home.add(s.place, s.part, s.home.carved(v), []atrest.Encryption{form}, v.Cut)
 }
 
 // identity is what tells a copy of a value from another value: its key and revision, and where they are lost the value.

@@ -122,3 +122,22 @@ func TestOpenNamesAreUntold(t *testing.T) {
 		}
 	}
 }
+
+// Nor is a resource, which stands in a key: one that nothing else has is told of as lost.
+func TestNoResourceIsTakenFromFreePages(t *testing.T) {
+	for k, want := range map[string]string{
+		"/registry/hunter2.example.com/passwords/ns/a": "",
+		"/registry/vault.example.com/tokens/ns/a":      tokens.String(),
+		"/registry/secrets/ns/a":                       "secrets",
+		"/registry/pods/ns/a":                          "pods",
+	} {
+		h := newHome("", nil)
+		h.database, h.seen[tokens] = true, true
+		h.newSearch(&part{File: File{Path: "db", Kind: Database}}).take(carve.Value{Key: []byte(k), ModRevision: 7, Bytes: []byte(`{"kind":"A","apiVersion":"v1"}`)})
+		for c := range h.counts {
+			if c.Resource != want {
+				t.Errorf("%s is shown as %q", k, c.Resource)
+			}
+		}
+	}
+}

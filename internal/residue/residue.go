@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/audit"
@@ -77,12 +78,14 @@ type home struct {
 	live     map[uint64]uint32                              // by the hash of its key, the form of its live value; open: nobody can tell
 	of       map[verify.Resource]map[atrest.Encryption]bool // forms of live values, by resource
 
+	formAt map[atrest.Encryption]uint32 // in forms
+	seen   map[verify.Resource]bool     // of whole values
 	counts map[Count]*Count
 }
 
 func newHome(path string, config *encryption.Configuration) *home {
 	h := &home{path: path, config: config, seed: maphash.MakeSeed(), live: make(map[uint64]uint32),
-		of: make(map[verify.Resource]map[atrest.Encryption]bool), counts: make(map[Count]*Count)}
+		of: make(map[verify.Resource]map[atrest.Encryption]bool), counts: make(map[Count]*Count), formAt: make(map[atrest.Encryption]uint32), seen: make(map[verify.Resource]bool)}
 	if config != nil {
 		for _, k := range config.Keys {
 			h.learn(k.AtRest())
@@ -100,8 +103,9 @@ func (h *home) close() {
 	}
 }
 
-// look goes through all parts three times. Whole values tell where the names of keys end, then they are counted, and then what is
-// found among bytes that belong to nothing, of which nothing may be named that is not known otherwise.
+// look goes through all parts several times. Whole values tell where the names of keys end; then what is live is counted, with which
+// the rest is compared; then the other whole values; and then what is found among bytes that belong to nothing, of which nothing may
+// be named that is not known otherwise.
 func (h *home) look(ctx context.Context) error {
 	var err error
 	if h.parts, err = partsOf(h.path); err != nil {
@@ -122,13 +126,14 @@ func (h *home) look(ctx context.Context) error {
 	return h.finish(ctx)
 }
 
+// maxKnown is how many names of keys are told apart in bytes that belong to nothing. There are never that many.
+const maxKnown = 1000
+
 // learn takes the name of a key over.
 func (h *home) learn(e atrest.Encryption) {
 	e.KeyInferred = false
-	for _, k := range h.known {
-		if k == e {
-			return
-		}
+	if len(h.known) >= maxKnown || slices.Contains(h.known, e) {
+		return
 	}
 	h.known = append(h.known, e)
 	h.names = atrest.NewNames(h.known)
