@@ -70,6 +70,8 @@ type Server struct {
 
 	KMSMet map[string][]string // KMS v2 provider → sha256:… of each keyID that it has had to do with since it was started
 
+	Transformations []Transformation // what it has encrypted and decrypted since it was started: writes first, sorted
+
 	Flags        *Flags // nil: not known
 	FlagsProblem string // why not, in fixed words; empty when nobody asked
 
@@ -137,12 +139,21 @@ func (s Server) Encryption() (hash, problem string) {
 	return "", ""
 }
 
+// StartedAt is when its process was started, by its own clock. The zero time: not known.
+func (s Server) StartedAt() time.Time {
+	started, err := strconv.ParseFloat(s.startTime, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return seconds(started)
+}
+
 // LoadedAt is since when the apiserver writes as it does now, as far as that is known: it was started, loaded another
 // EncryptionConfiguration, or last encrypted with a KMS key of before. The zero time: not known.
 func (s Server) LoadedAt() time.Time {
 	latest := s.ReloadedAt
-	if started, err := strconv.ParseFloat(s.startTime, 64); err == nil && seconds(started).After(latest) {
-		latest = seconds(started)
+	if started := s.StartedAt(); started.After(latest) {
+		latest = started
 	}
 	if s.otherKeyAt.After(latest) {
 		latest = s.otherKeyAt

@@ -181,17 +181,17 @@ func TestWaitConverged(t *testing.T) {
 // TestKeep reads metrics that are too long, and such as break off.
 func TestKeep(t *testing.T) {
 	many := strings.Repeat("apiserver_request_duration_seconds_bucket{verb=\"GET\",le=\"1\"} 1\n", 10_000)
-	kept, err := keep(strings.NewReader(many + buildInfo + "{git_version=\"v1\"} 1\n" + many))
+	kept, err := keep(strings.NewReader(many+buildInfo+"{git_version=\"v1\"} 1\n"+many), nil)
 	if err != nil || string(kept) != buildInfo+"{git_version=\"v1\"} 1\n" {
 		t.Errorf("kept %d bytes, error %v", len(kept), err)
 	}
-	if _, err := keep(strings.NewReader(strings.Repeat(configInfo+"{a=\"b\"} 1\n", maxKept/20))); !errors.Is(err, errTooLong) {
+	if _, err := keep(strings.NewReader(strings.Repeat(configInfo+"{a=\"b\"} 1\n", maxKept/20)), nil); !errors.Is(err, errTooLong) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := keep(strings.NewReader(strings.Repeat("x", maxLine+1))); !errors.Is(err, errStrange) {
+	if _, err := keep(strings.NewReader(strings.Repeat("x", maxLine+1)), nil); !errors.Is(err, errStrange) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := keep(io.MultiReader(strings.NewReader(buildInfo+" 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF))); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := keep(io.MultiReader(strings.NewReader(buildInfo+" 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -114,6 +114,9 @@ func (c *client) getJSON(ctx context.Context, path, query, kind string, into any
 	})
 }
 
+// Reason says in fixed words why a request to an apiserver has no answer: the error's own may quote anything.
+func Reason(ctx context.Context, err error) string { return noAnswer(ctx, err).text }
+
 func noAnswer(ctx context.Context, err error) *problem {
 	var (
 		dns       *net.DNSError

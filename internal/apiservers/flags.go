@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/svmctl/svmctl/internal/node"
@@ -16,10 +17,20 @@ const flagz = "/flagz"
 // acceptFlagz names the versions of that answer, the newest first.
 const acceptFlagz = "application/json;as=Flagz;g=config.k8s.io;v=v1beta1,application/json;as=Flagz;g=config.k8s.io;v=v1alpha1"
 
+// EvidenceFlags are the flags that Flags.Raw may hold.
+var EvidenceFlags = []string{
+	"encryption-provider-config", "encryption-provider-config-automatic-reload", "etcd-prefix", "etcd-servers", "etcd-servers-overrides",
+	"storage-media-type",
+}
+
+// userinfo is what may stand before the host of an etcd's URL. No flag of kube-apiserver is meant to have it there.
+var userinfo = regexp.MustCompile(`://[^,;\s]*@`)
+
 // Flags are those flags of an apiserver that say where it keeps what.
 type Flags struct {
-	Overrides []node.Override // resources that lie in an etcd of their own
-	Prefix    string          // storage root
+	Overrides []node.Override   // resources that lie in an etcd of their own
+	Prefix    string            // storage root
+	Raw       map[string]string // EvidenceFlags that it has, as it writes them, without users and passwords in URLs
 }
 
 // readFlags asks for the flags. A problem, in fixed words, says why they are not known.
@@ -43,8 +54,14 @@ func (s *Server) readFlags(ctx context.Context, c *client) {
 		s.FlagsProblem = p.text
 		return
 	}
-	overrides, told := answer.Flags["etcd-servers-overrides"]
-	prefix, prefixTold := answer.Flags["etcd-prefix"]
+	raw := make(map[string]string)
+	for _, name := range EvidenceFlags {
+		if text, told := answer.Flags[name]; told {
+			raw[name] = userinfo.ReplaceAllString(text, "://")
+		}
+	}
+	overrides, told := raw["etcd-servers-overrides"]
+	prefix, prefixTold := raw["etcd-prefix"]
 	if !told || !prefixTold {
 		s.FlagsProblem = errStrange.Error()
 		return
@@ -59,5 +76,5 @@ func (s *Server) readFlags(ctx context.Context, c *client) {
 			return
 		}
 	}
-	s.Flags = &Flags{Overrides: found, Prefix: prefix}
+	s.Flags = &Flags{Overrides: found, Prefix: prefix, Raw: raw}
 }

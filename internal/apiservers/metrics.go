@@ -51,11 +51,11 @@ func tellsConfig(release string) bool {
 func (s *Server) readMetrics(ctx context.Context, c *client) {
 	var kept []byte
 	at, p := c.get(ctx, "/metrics", "", accept, maxMetrics, func(r io.Reader) (err error) {
-		kept, err = keep(r)
+		kept, s.Transformations, err = keepAndCount(r)
 		return err
 	})
 	if p != nil {
-		s.MetricsProblem = p.text
+		s.MetricsProblem, s.Transformations = p.text, nil
 		return
 	}
 	if at.IsZero() {
@@ -64,19 +64,27 @@ func (s *Server) readMetrics(ctx context.Context, c *client) {
 	s.toldAt = at
 	if s.MetricsProblem = s.judgeMetrics(kept, at); s.MetricsProblem == "" {
 		s.MetricsRead = true
+	} else {
+		s.Transformations = nil
 	}
 	if len(s.KMSKeyIDs) > 0 {
 		s.readReadiness(ctx, c)
 	}
 }
 
-// keep drops the lines that nobody asks for, as there may be hundreds of thousands.
-func keep(r io.Reader) ([]byte, error) {
+// keep drops the lines that nobody asks for, as there may be hundreds of thousands, and hands on those that are counted.
+func keep(r io.Reader, count func(line []byte) error) ([]byte, error) {
 	var kept []byte
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
 	for lines.Scan() {
 		line := lines.Bytes()
+		if bytes.HasPrefix(line, []byte(storageOps+"{")) {
+			if err := count(line); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if !wanted(line) {
 			continue
 		}

@@ -3,6 +3,7 @@ package apiservers
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Summary says in one line what keeps the apiservers from agreeing, or from being known to, and names each one that it is
@@ -10,21 +11,7 @@ import (
 func (a Agreement) Summary() string {
 	var parts []string
 	for _, d := range a.Disagreements {
-		part := d.Server
-		if d.Identity != "" {
-			part += " (" + d.Identity + ")"
-		}
-		part += fmt.Sprintf(": %s is %s", d.What, short(d.Found))
-		switch {
-		case d.Wanted != "":
-			part += ", and should be " + short(d.Wanted)
-		case d.Others != "":
-			part += ", of the others " + short(d.Others)
-		}
-		if !d.ReloadedAt.IsZero() {
-			part += ", reloaded at " + d.ReloadedAt.UTC().Format("15:04:05Z")
-		}
-		parts = append(parts, part)
+		parts = append(parts, d.sentence(short, "15:04:05Z"))
 	}
 	if len(a.Missing) > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d answered; missing: %s", a.Asked, a.Known, strings.Join(a.Missing, ", ")))
@@ -33,6 +20,29 @@ func (a Agreement) Summary() string {
 		parts = a.Unchecked
 	}
 	return strings.Join(parts, "; ")
+}
+
+// String says the disagreement in one line, with digests at full length.
+func (d Disagreement) String() string {
+	return d.sentence(func(text string) string { return text }, time.RFC3339)
+}
+
+func (d Disagreement) sentence(shown func(string) string, clock string) string {
+	text := d.Server
+	if d.Identity != "" {
+		text += " (" + d.Identity + ")"
+	}
+	text += fmt.Sprintf(": %s is %s", d.What, shown(d.Found))
+	switch {
+	case d.Wanted != "":
+		text += ", and should be " + shown(d.Wanted)
+	case d.Others != "":
+		text += ", of the others " + shown(d.Others)
+	}
+	if !d.ReloadedAt.IsZero() {
+		text += ", reloaded at " + d.ReloadedAt.UTC().Format(clock)
+	}
+	return text
 }
 
 // short leaves of a digest what people compare by eye.
