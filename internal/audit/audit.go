@@ -86,7 +86,7 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	if err != nil {
 		return err
 	}
-	r.Scope, r.Roots = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots
+	r.Scope, r.Roots, r.Bounds = Scope{Prefixes: scope.Prefixes, Found: len(req.Prefixes) == 0}, scope.Roots, scope
 	c := &collector{expectations: req.Expectations, also: req.Also}
 	reading := etcdscan.Reading{Source: req.Store, Scope: scope, Revision: req.Revision, Opener: req.Opener, Sample: req.Sample, Progress: req.Progress, Announce: req.Announce}
 	result, err := etcdscan.Scan(ctx, reading, c)
@@ -210,7 +210,7 @@ func (r *Report) finish(result etcdscan.Result, req Request, confirm func(verify
 	if result.Pin.ClusterID != 0 {
 		r.Source.ClusterID = strconv.FormatUint(result.Pin.ClusterID, 16)
 	}
-	r.Scope.Whole = result.Shortfall == nil
+	r.Scope.Whole, r.Counted = result.Shortfall == nil, result.Counted
 	r.Totals = Totals{Keys: result.Tally.Objects(), Bytes: result.Tally.Bytes()}
 	for _, e := range r.expectations {
 		if e.Value == (verify.Value{}) && e.Version == "" {

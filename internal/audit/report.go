@@ -34,6 +34,8 @@ type Report struct {
 	Groups       []Group          `json:"groups"`
 	History      *History         `json:"history"` // null: nobody looked
 	FindingCount int64            `json:"findingCount"`
+	Counted      int64            `json:"-"` // keys in the scope, by the store's own count
+	Bounds       etcdscan.Scope   `json:"-"` // Scope, as it was read
 	Roots        []string         `json:"-"` // storage roots by which the keys were named; one may lie within another
 	Entries      []etcdscan.Entry `json:"-"` // the groups with all that they were judged by
 	Silent       []Silent         `json:"-"` // KMS providers that were asked in vain
@@ -169,6 +171,9 @@ type Suspect struct {
 	Entry       *etcdscan.Entry
 	Faults      []verify.Fault
 }
+
+// Judged is what the objects were judged by.
+func (r *Report) Judged() verify.Expectations { return r.expectations }
 
 // Suspects yields every object that has a fault, in key order.
 func (r *Report) Suspects() iter.Seq2[Suspect, error] {

@@ -18,6 +18,14 @@ type Historian interface {
 	History(ctx context.Context, ranges []Range, revision int64, each func(KeyValue) error) (compacted int64, err error)
 }
 
+// Changer is a Source that tells what was written lately.
+type Changer interface {
+	Source
+	// Changes hands over what was written to the ranges after a revision, up to the newest, which it returns. What was deleted is left
+	// out. A value is valid until each returns.
+	Changes(ctx context.Context, ranges []Range, after int64, each func(KeyValue) error) (head int64, err error)
+}
+
 // ErrNoHistory means that the store keeps older revisions in a way that cannot be read.
 var ErrNoHistory = errors.New("this store does not tell its older revisions")
 

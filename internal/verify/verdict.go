@@ -36,6 +36,17 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + v.String() + `"`), nil
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *Verdict) UnmarshalJSON(text []byte) error {
+	for _, known := range []Verdict{NotJudged, Complete, Indeterminate, Incomplete} {
+		if written, _ := known.MarshalJSON(); string(written) == string(text) {
+			*v = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no verdict", text)
+}
+
 // Worse is the verdict over two parts: Incomplete outranks Indeterminate, which outranks Complete.
 func (v Verdict) Worse(other Verdict) Verdict { return max(v, other) }
 

@@ -27,6 +27,10 @@ func TestVerdictInJSON(t *testing.T) {
 		if got, err := json.Marshal(v); err != nil || string(got) != want {
 			t.Errorf("%s, %v, want %s", got, err, want)
 		}
+		back := verify.Verdict(17)
+		if err := json.Unmarshal([]byte(want), &back); want != "null" && (err != nil || back != v) {
+			t.Errorf("%s is read as %v, %v", want, back, err)
+		}
 	}
 	defer func() {
 		if recover() == nil {

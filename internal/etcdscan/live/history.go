@@ -74,6 +74,29 @@ func (s *Store) History(ctx context.Context, ranges []etcdscan.Range, revision i
 	return compacted, nil
 }
 
+// Changes implements etcdscan.Changer.
+func (s *Store) Changes(ctx context.Context, ranges []etcdscan.Range, after int64, each func(etcdscan.KeyValue) error) (int64, error) {
+	if s.Kine() {
+		return 0, etcdscan.ErrNoHistory
+	}
+	head, err := s.Revision(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range ranges {
+		err := s.replay(ctx, r, after, head, func(kv etcdscan.KeyValue, deleted bool) error {
+			if deleted {
+				return nil
+			}
+			return each(kv)
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return head, nil
+}
+
 // compacted is the revision up to which etcd was compacted, which it tells to a watch that wants more.
 func (s *Store) compacted(ctx context.Context, r etcdscan.Range) (compacted int64, err error) {
 	err = s.watchPast(ctx, r, 1, func(resp clientv3.WatchResponse) (done bool, err error) {

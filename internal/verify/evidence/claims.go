@@ -1,0 +1,264 @@
+package evidence
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/etcdscan"
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// ClaimIDs are all claims, in their order. What one says does not change: a new one gets a new number.
+var ClaimIDs = []string{"SVM-E1", "SVM-E2", "SVM-E3", "SVM-E4", "SVM-E5", "SVM-E6", "SVM-E7", "SVM-E8"}
+
+// case for and against a claim, while it is being judged. Nothing passes that has anything against it.
+type judging struct {
+	Claim
+	against, open []string
+}
+
+func (j *judging) fail(format string, a ...any) {
+	j.against = append(j.against, fmt.Sprintf(format, a...))
+}
+func (j *judging) doubt(format string, a ...any) { j.open = append(j.open, fmt.Sprintf(format, a...)) }
+func (j *judging) basis(format string, a ...any) {
+	j.Basis = append(j.Basis, fmt.Sprintf(format, a...))
+}
+func (j *judging) covered(ids map[string]bool)   { j.Exceptions = sortedKeys(ids) }
+func (j *judging) failing() bool                 { return len(j.against) > 0 }
+func (j *judging) unsettled() bool               { return len(j.open) > 0 }
+func (j *judging) state(format string, a ...any) { j.Statement = fmt.Sprintf(format, a...) }
+func (j *judging) inherit(other *judging)        { j.open = append(j.open, other.open...) }
+func (j *judging) limitedBy(ids ...string)       { j.Limitations = append(j.Limitations, ids...) }
+
+func (j *judging) claim() Claim {
+	c := j.Claim
+	c.Why = slices.Concat(j.against, j.open)
+	switch {
+	case j.failing():
+		c.Result = Fail
+	case j.unsettled():
+		c.Result = Inconclusive
+	default:
+		c.Result = Pass
+	}
+	for _, list := range []*[]string{&c.Why, &c.Basis, &c.Limitations, &c.Exceptions} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	c.Controls = controlsOf(c.ID)
+	return c
+}
+
+// judge is the court.
+type judge struct {
+	*Observed
+	recorded *recorded
+	expected []string // resources that are expected to be encrypted; empty: all of the API
+	where    string   // the beginning of a sentence about the moment
+}
+
+// claims judges all of them.
+func (o *Observed) claims(r *recorded) []Claim {
+	j := &judge{Observed: o, recorded: r, expected: o.expectedResources()}
+	j.where = fmt.Sprintf("At revision %d of etcd", o.Report.Source.Revision)
+	if o.file() {
+		j.where = fmt.Sprintf("In the file with SHA-256 %s, at revision %d", cmp.Or(o.Report.Source.SHA256, "(none)"), o.Report.Source.Revision)
+	}
+	found := j.completeness()
+	encrypted := j.encrypted(found)
+	underKey := j.underKey(found)
+	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(found).claim(), j.sameConfiguration().claim(), j.writes().claim(),
+		j.rotated(underKey).claim(), j.history().claim(), j.residuals().claim()}
+	return claims
+}
+
+// expectedResources are those that are expected to be encrypted, as they were named.
+func (o *Observed) expectedResources() []string {
+	names := []string{}
+	for _, e := range o.Report.Judged() {
+		if encrypts(e.Value) {
+			names = append(names, e.Resource.String())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// subject is what a claim speaks of.
+func (j *judge) subject() string {
+	switch {
+	case len(j.expected) == 0, slices.Contains(j.expected, "*"):
+		return "objects of the API under " + strings.Join(j.Report.Scope.Prefixes, ", ")
+	}
+	return "objects of " + strings.Join(j.expected, ", ")
+}
+
+// completeness is what every claim about the population needs: that nothing is missing from it.
+func (j *judge) completeness() *judging {
+	c := &judging{}
+	r := j.Report
+	if !r.Scope.Whole {
+		c.doubt("etcd was not read as a whole")
+	}
+	c.basis("every key under %s was read, %d keys, as many as the store itself counts at that revision", strings.Join(r.Scope.Prefixes, ", "), r.Totals.Keys)
+	for _, name := range j.Overrides {
+		c.doubt("%s lies in another etcd, which was not read (--etcd-servers-overrides)", name)
+	}
+	for _, s := range j.APIServers.Servers {
+		for _, name := range s.Overrides {
+			if !slices.Contains(j.Overrides, name) {
+				c.doubt("the apiserver at %s keeps %s in another etcd, which was not read", s.Address, name)
+			}
+		}
+	}
+	if j.file() {
+		if r.Source.Integrity != "valid" {
+			c.doubt("the file's own digest is %s", cmp.Or(r.Source.Integrity, "not known"))
+		}
+		c.basis("the file's own SHA-256 is %s", r.Source.Integrity)
+		return c
+	}
+	switch a := j.Reconciliation; {
+	case a == nil:
+		c.doubt("nothing shows that etcd holds all that the API has: %s", cmp.Or(j.NotReconciled, "--reconcile-api was not given"))
+	case !a.Match:
+		for _, res := range a.Resources {
+			switch {
+			case res.Problem != "":
+				c.doubt("%s could not be compared with the API: %s", res.Resource, res.Problem)
+			case res.OnlyInAPI+res.OnlyInEtcd+res.OtherRev > 0:
+				c.doubt("%s: %d objects are in the API alone, %d in etcd alone, %d at another revision", res.Resource, res.OnlyInAPI, res.OnlyInEtcd, res.OtherRev)
+			}
+		}
+		if len(c.open) == 0 {
+			c.doubt("the API's lists do not match etcd")
+		}
+	default:
+		c.basis("the API lists the same objects at that very revision")
+	}
+	return c
+}
+
+// ofBytes are the reasons that leave open whether something is encrypted.
+var ofBytes = []verify.Code{verify.UnknownTransformer, verify.Undecodable, verify.Empty, verify.CannotOpen, verify.WrongPlace, verify.UnknownKey,
+	verify.NothingFound, verify.NotRead, verify.NotConfirmed}
+
+// ofVersions are those that are about apiVersions alone.
+var ofVersions = []verify.Code{verify.StaleVersion, verify.UnservedVersion, verify.UnknownVersion, verify.NotOpened, verify.OrphanedResource, verify.StoredVersions}
+
+// doubts takes over what kept the audit itself from Complete.
+func (j *judge) doubts(c *judging, matters func(verify.Code) bool) {
+	for _, r := range j.Report.Reasons {
+		if r.Severity == verify.Warning && matters(r.Code) {
+			c.doubt("%s", sentence(r.Resource, r.Objects, r.Message))
+		}
+	}
+}
+
+func sentence(resource string, objects int64, message string) string {
+	switch {
+	case resource != "" && objects > 0:
+		return fmt.Sprintf("%d %s: %s", objects, resource, message)
+	case resource != "":
+		return resource + ": " + message
+	}
+	return message
+}
+
+// encrypted is SVM-E1.
+func (j *judge) encrypted(found *judging) *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E1", Basis: slices.Clone(found.Basis)}}
+	c.state("%s, all %s are encrypted.", j.where, j.subject())
+	c.limitedBy("L1", "L2", "L4", "L5", "L7", "L8")
+	approved := make(map[string]bool)
+	objects := j.population(c, approved, func(f *form) bool { return f.state == StatePlaintext })
+	c.covered(approved)
+	if objects == 0 {
+		c.doubt("there are none")
+	}
+	if later := j.Later; later != nil && later.Plaintext > 0 {
+		c.fail("%d objects were written in plaintext while the store was read", later.Plaintext)
+	}
+	j.unread(c)
+	j.doubts(c, func(code verify.Code) bool { return slices.Contains(ofBytes, code) })
+	c.inherit(found)
+	return c
+}
+
+// population goes over the records that are expected to be encrypted: those that are wrong fail the claim unless that is approved. It
+// returns how many there are.
+func (j *judge) population(c *judging, approved map[string]bool, wrong func(*form) bool) int64 {
+	var objects, atFault int64
+	lapsed := make(map[string]int64)
+	byResource := make(map[string]int64)
+	for _, n := range j.recorded.counts {
+		if !n.form.expected || n.form.entry.Resource == "" {
+			continue
+		}
+		objects += n.objects
+		switch {
+		case !wrong(n.form):
+		case n.approved():
+			approved[n.exception] = true
+		default:
+			atFault += n.objects
+			byResource[resourceName(n.form.entry)+" "+describe(n.form.entry)] += n.objects
+			if n.expired {
+				lapsed[n.exception] += n.objects
+				approved[n.exception] = true
+			}
+		}
+	}
+	if atFault > 0 {
+		for _, name := range sortedKeys(byResource) {
+			c.fail("%d %s", byResource[name], name)
+		}
+		for _, id := range sortedKeys(lapsed) {
+			c.fail("the exception %s, which covers %d of them, has expired", id, lapsed[id])
+		}
+	}
+	c.basis("%d objects", objects)
+	for _, id := range sortedKeys(approved) {
+		if lapsed[id] == 0 {
+			c.basis("deviations that are approved as %s are left out", id)
+		}
+	}
+	return objects
+}
+
+// describe is how the objects of an entry are encrypted, with a KMS key ID as the metrics have it.
+func describe(e *etcdscan.Entry) string {
+	switch {
+	case e.AtRest.Provider == atrest.Identity:
+		return "in plaintext"
+	case e.AtRest.KeyID != "":
+		return "under " + string(e.AtRest.Provider) + ":" + e.AtRest.Key + ":" + hashOf(e.AtRest.KeyID)
+	}
+	return "under " + verify.Describe(e.AtRest)
+}
+
+// unread doubts what was not understood.
+func (j *judge) unread(c *judging) {
+	for _, n := range j.recorded.counts {
+		if n.form.expected && (n.form.state == StateUnknown || n.form.state == StateError) {
+			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(n.form.entry))
+		}
+	}
+	if j.Later != nil && j.Later.Unknown > 0 {
+		c.doubt("%d objects that were written meanwhile are not understood", j.Later.Unknown)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,172 @@
+package evidence
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// sameConfiguration is SVM-E4.
+func (j *judge) sameConfiguration() *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E4"}}
+	c.limitedBy("L1", "L7")
+	a := j.APIServers
+	switch {
+	case a.Expected != "":
+		c.state("Every running apiserver has loaded the EncryptionConfiguration with %s.", a.Expected)
+	default:
+		c.state("Every running apiserver has loaded the same EncryptionConfiguration.")
+	}
+	if !a.Asked {
+		c.doubt("the apiservers were not asked: %s", a.Why)
+		return c
+	}
+	c.basis("%d apiservers answered of %d", a.Answered, a.Known)
+	for _, s := range a.Disagreements {
+		c.fail("%s", s)
+	}
+	for _, s := range a.Missing {
+		c.doubt("%s did not answer", s)
+	}
+	for _, s := range a.Unchecked {
+		c.doubt("%s", s)
+	}
+	if !a.Counted {
+		c.doubt("how many apiservers there are is not known: their leases could not be counted")
+	}
+	if a.Agree == nil && !c.unsettled() {
+		c.doubt("they do not all tell what they have loaded")
+	}
+	if a.Agree != nil && !*a.Agree && !c.failing() && !c.unsettled() {
+		c.fail("they do not agree")
+	}
+	loaded := false
+	for _, s := range a.Servers {
+		if s.Answered && !s.MetricsRead {
+			c.doubt("the apiserver at %s does not tell: %s", s.Address, s.MetricsProblem)
+		}
+		loaded = loaded || s.EncryptionConfig != ""
+	}
+	if !loaded && !c.unsettled() {
+		c.fail("no apiserver has loaded one")
+	}
+	return c
+}
+
+// writes is SVM-E5.
+func (j *judge) writes() *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E5"}}
+	c.limitedBy("L1", "L3", "L7")
+	a := j.APIServers
+	var latest time.Time
+	for _, s := range a.Servers {
+		if s.StartedAt.After(latest) {
+			latest = s.StartedAt
+		}
+	}
+	since := ""
+	if !latest.IsZero() {
+		since = ", the last of them at " + latest.UTC().Format(clock)
+	}
+	c.state("Since each apiserver was started%s, it has written %s with the expected key alone.", since, j.subject())
+	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
+		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
+	}
+	if !a.Asked {
+		c.doubt("the apiservers were not asked: %s", a.Why)
+		return c
+	}
+	if !a.Counted || a.Answered < a.Known || len(a.Missing) > 0 {
+		c.doubt("not every apiserver was asked: %d answered of %d", a.Answered, a.Known)
+	}
+	named := 0
+	for _, e := range j.Report.Judged() {
+		if !encrypts(e.Value) || e.Value.Key == "" {
+			continue
+		}
+		named++
+		if e.Resource.Wildcard() {
+			c.doubt("%s: the apiservers count writes by resource, and not by wildcards", e.Resource)
+			continue
+		}
+		written := int64(0)
+		for _, s := range a.Servers {
+			if s.Answered {
+				written += j.writtenBy(c, s, e)
+			}
+		}
+		if written == 0 {
+			c.doubt("no apiserver has written any %s since it was started", e.Resource)
+		} else {
+			c.basis("%s: %d writes under %s", e.Resource, written, expectedValue(e.Value))
+		}
+	}
+	if named == 0 {
+		c.doubt("no key was expected: an EncryptionConfiguration or --expect would name it")
+	}
+	return c
+}
+
+// writtenBy holds against the claim what one apiserver has written of a resource under another key, and returns how much it wrote
+// under the expected one.
+func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int64 {
+	if !s.MetricsRead {
+		c.doubt("the apiserver at %s does not tell what it writes: %s", s.Address, s.MetricsProblem)
+		return 0
+	}
+	provider, key := prefixesOf(want.Value)
+	var right, other int64
+	for _, op := range s.Writes {
+		switch {
+		case op.Resource == "" && op.Count > 0:
+			c.doubt("the apiserver at %s does not count its writes by resource: its release is too old", s.Address)
+			return 0
+		case op.Resource != want.Resource.String() || op.Status != "OK":
+		case op.Prefix == provider && key == "" || op.Prefix == key && key != "":
+			right += op.Count
+		case op.Prefix == provider: // the key is counted by itself
+		default:
+			other += op.Count
+		}
+	}
+	switch reloaded := s.LoadedAt.After(s.StartedAt); {
+	case other > 0 && reloaded:
+		c.doubt("the apiserver at %s wrote %d %s otherwise since it was started; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
+	case other > 0:
+		c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
+	}
+	if want.Value.KeyID != "" && s.KMSKeyIDs[want.Value.Key] != hashOf(want.Value.KeyID) {
+		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)
+	}
+	return right
+}
+
+// prefixesOf are the transformer prefix that values of an expectation get, and the one nested in it that names the key.
+func prefixesOf(v verify.Value) (provider, key string) {
+	if v.Provider == string(atrest.KMS) {
+		return fmt.Sprintf("k8s:enc:kms:v2:%s:", v.Key), ""
+	}
+	return fmt.Sprintf("k8s:enc:%s:v1:", v.Provider), v.Key + ":"
+}
+
+// overridden are the resources that apiservers keep elsewhere.
+func (a APIServers) overridden() []string {
+	var names []string
+	for _, s := range a.Servers {
+		names = append(names, s.Overrides...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// summary is a sentence for scope.notCovered.
+func (a APIServers) summary() string {
+	if names := a.overridden(); len(names) > 0 {
+		return "another etcd, in which the apiservers keep " + strings.Join(names, ", ")
+	}
+	return ""
+}

@@ -1,0 +1,234 @@
+package evidence
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// underKey is SVM-E2.
+func (j *judge) underKey(found *judging) *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E2", Basis: slices.Clone(found.Basis)}}
+	c.state("%s, all %s are under the key that they are expected to be written with.", j.where, j.subject())
+	c.limitedBy("L1", "L2", "L3", "L4", "L5", "L7", "L8")
+	named := 0
+	for _, e := range j.Report.Judged() {
+		switch {
+		case !encrypts(e.Value):
+		case e.Value.Key == "":
+			c.doubt("%s: no key was expected", e.Resource)
+		default:
+			named++
+			c.basis("%s: %s, as %s says", e.Resource, expectedValue(e.Value), from(e.From))
+		}
+	}
+	if named == 0 {
+		c.doubt("no key was expected: an EncryptionConfiguration or --expect would name it")
+	}
+	approved := make(map[string]bool)
+	objects := j.population(c, approved, func(f *form) bool {
+		return slices.ContainsFunc(f.codes, func(code verify.Code) bool {
+			return code == verify.Plaintext || code == verify.StaleKey || code == verify.EncryptedUnexpectedly
+		})
+	})
+	c.covered(approved)
+	if objects == 0 {
+		c.doubt("there are none")
+	}
+	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
+		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
+	}
+	for _, n := range j.recorded.counts {
+		if e := n.form.entry; n.form.expected && e.AtRest.Provider == atrest.KMS && e.AtRest.Version == atrest.V1 {
+			c.doubt("%d %s are under KMS v1, which does not tell its key", n.objects, resourceName(e))
+		}
+	}
+	j.unread(c)
+	j.doubts(c, func(code verify.Code) bool { return !slices.Contains(ofVersions, code) })
+	c.inherit(found)
+	return c
+}
+
+// expectedValue is an expectation with its KMS key ID as the metrics have it.
+func expectedValue(v verify.Value) string {
+	if v.KeyID != "" {
+		v.KeyID = hashOf(v.KeyID)
+	}
+	return v.String()
+}
+
+func from(f verify.From) string {
+	switch f {
+	case verify.FromConfig:
+		return "the EncryptionConfiguration"
+	case verify.FromFlag:
+		return "the operator"
+	}
+	return "what was seen of an apiserver"
+}
+
+// noOtherKey is SVM-E3.
+func (j *judge) noOtherKey(found *judging) *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E3", Basis: slices.Clone(found.Basis)}}
+	c.limitedBy("L1", "L2", "L3", "L5", "L6", "L7", "L8")
+	if k := j.CanRemove; k != nil {
+		c.state("No live object needs the key %s, and no apiserver writes with it.", k.Key)
+		switch k.Answer {
+		case "yes":
+			c.basis("every root of the store was read and every value under the key opened, and each apiserver was asked")
+		case "no":
+			c.fail("%s", k.Reason)
+		default:
+			c.doubt("%s", k.Reason)
+		}
+		return c
+	}
+	current := make(map[verify.Value]bool)
+	for _, e := range j.Report.Judged() {
+		if encrypts(e.Value) && e.Value.Key != "" {
+			current[e.Value] = true
+		}
+	}
+	var names []string
+	for v := range current {
+		names = append(names, expectedValue(v))
+	}
+	slices.Sort(names)
+	c.state("%s, no object of any resource is encrypted under a key other than %s.", j.where, cmp.Or(strings.Join(names, ", "), "the expected ones"))
+	if len(current) == 0 {
+		c.doubt("no key was expected, so that none is another one")
+	}
+	if !j.Report.Scope.Found && !j.wholeRoots() {
+		c.doubt("only %s was read", strings.Join(j.Report.Scope.Prefixes, ", "))
+	}
+	others := make(map[string]int64)
+	for _, n := range j.recorded.counts {
+		e := n.form.entry
+		switch {
+		case e.AtRest.Provider == atrest.Identity:
+		case n.form.state == StateUnknown, n.form.state == StateError, e.AtRest.Provider == atrest.Unknown, e.Ambiguous:
+			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(e))
+		case !anyMatches(current, e.AtRest):
+			others[describe(e)] += n.objects
+		}
+	}
+	for _, k := range sortedKeys(others) {
+		c.fail("%d objects are %s", others[k], k)
+	}
+	if j.Later != nil && j.Later.OtherKey > 0 {
+		c.fail("%d objects were written under another key while the store was read", j.Later.OtherKey)
+	}
+	j.doubts(c, func(code verify.Code) bool { return !slices.Contains(ofVersions, code) })
+	c.inherit(found)
+	return c
+}
+
+// wholeRoots tells whether the prefixes are all storage roots that are known.
+func (j *judge) wholeRoots() bool {
+	for _, root := range j.Report.Roots {
+		if !slices.ContainsFunc(j.Report.Scope.Prefixes, func(p string) bool { return strings.HasPrefix(root+"/", p) }) {
+			return false
+		}
+	}
+	return len(j.Report.Roots) > 0
+}
+
+func anyMatches(current map[verify.Value]bool, e atrest.Encryption) bool {
+	for v := range current {
+		if v.Matches(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// rotated is SVM-E6.
+func (j *judge) rotated(underKey *judging) *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E6"}}
+	c.limitedBy("L1", "L2", "L3", "L5", "L6", "L7", "L8")
+	r := j.Rotation
+	if r == nil {
+		c.state("The rotation to the expected key is finished.")
+		c.doubt("this run migrated nothing: svmctl migrate --evidence shows a rotation from its beginning to its end")
+		return c
+	}
+	c.state("The rotation to the expected key was finished between revision %d (%s) and revision %d (%s).",
+		r.From, r.Began.UTC().Format(clock), r.To, r.Done.UTC().Format(clock))
+	c.basis("%d objects were not as expected before, %d were rewritten", r.StaleBefore, r.Rewritten)
+	switch {
+	case r.Verdict == verify.Incomplete:
+		c.fail("the migration is Incomplete")
+	case r.Verdict != verify.Complete:
+		c.doubt("the migration is not Complete")
+	}
+	if r.Stopped != "" {
+		c.doubt("it ended early: %s", r.Stopped)
+	}
+	if !r.FromWhole {
+		c.doubt("the store was not read as a whole before it began")
+	}
+	if r.StaleBefore == 0 {
+		c.doubt("there was nothing to rotate: whatever was done was done before")
+	}
+	c.against = append(c.against, underKey.against...)
+	c.inherit(underKey)
+	return c
+}
+
+const clock = "2006-01-02 15:04:05 UTC"
+
+// history is SVM-E7.
+func (j *judge) history() *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E7"}}
+	c.state("No older revision that etcd still gives holds %s in plaintext or under another key than the expected one.", j.subject())
+	c.limitedBy("L1", "L5", "L6", "L7")
+	h := j.Report.History
+	if h == nil {
+		c.doubt("nobody looked: --history counts what etcd still gives")
+		return c
+	}
+	c.basis("%d older revisions, from revision %d on", h.Revisions, h.Compacted)
+	for _, g := range h.Groups {
+		r := verify.Resource{Group: g.Group, Name: g.Resource}
+		want, ok := j.Report.Judged().For(r)
+		switch {
+		case g.Resource == "", ok && !encrypts(want.Value), !ok && len(j.Report.Judged()) > 0:
+		case g.AtRest.Provider == atrest.Unknown:
+			c.doubt("%d older revisions of %s are not understood", g.Revisions, r)
+		case g.AtRest.Provider == atrest.Identity:
+			c.fail("%d older revisions of %s are in plaintext", g.Revisions, r)
+		case ok && !want.Value.Matches(g.AtRest):
+			c.fail("%d older revisions of %s are under another key", g.Revisions, r)
+		}
+	}
+	if len(j.Report.Judged()) == 0 {
+		c.doubt("no key was expected, so that none is another one")
+	}
+	silent := 0
+	for _, m := range j.Cluster.EtcdMembers {
+		if !m.Answered {
+			silent++
+		}
+	}
+	switch {
+	case j.file():
+		c.basis("the file alone")
+	case len(j.Cluster.EtcdMembers) == 0:
+		c.doubt("the members of etcd are not known")
+	case silent > 0:
+		c.doubt("%d members of etcd did not answer", silent)
+	}
+	return c
+}
+
+// residuals is SVM-E8.
+func (j *judge) residuals() *judging {
+	c := &judging{Claim: Claim{ID: "SVM-E8"}}
+	c.state("Nothing is left of old keys and of plaintext outside of the API: in free pages, write-ahead logs and snapshots.")
+	c.limitedBy("L5", "L6", "L7")
+	c.doubt("this run did not look there: svmctl residue reads the files of etcd, and backups are the operator's to attest")
+	return c
+}

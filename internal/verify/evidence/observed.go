@@ -1,0 +1,58 @@
+package evidence
+
+import (
+	"time"
+
+	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// Observed is all that somebody saw, and that a bundle is made of.
+type Observed struct {
+	Report     *audit.Report
+	Records    *Recorder
+	Redactor   *Redactor
+	Exceptions *Exceptions // nil: none were given
+
+	Tool          Tool
+	Actor         Actor
+	Clock         string
+	Corroboration []Corroboration
+	FinishedAt    time.Time // of the run, which ends after the scan
+	Cluster       Cluster
+	Overrides     []string // resources that are known to lie in another etcd
+
+	APIServers     APIServers
+	Later          *Later
+	LaterUnknown   string
+	Reconciliation *Reconciliation
+	NotReconciled  string // why there is none
+
+	Migration *Migration // nil: nothing was migrated
+	Rotation  *Rotation  // of Migration
+	Keys      any        // the KeyReport; nil: keys were not asked about
+	CanRemove *KeyAnswer // nil: no key in particular was asked about
+	KeyIDs    []string   // of KMS plugins, that Keys and Migration speak of; none stays in the bundle
+	Previous  *Previous
+}
+
+// Rotation is what a migration comes to.
+type Rotation struct {
+	Verdict     verify.Verdict
+	Stopped     string // why it ended early; empty: it did not
+	StaleBefore int64
+	Rewritten   int64
+	FromWhole   bool
+	From, To    int64 // revisions
+	Began, Done time.Time
+}
+
+// KeyAnswer is the answer to whether a key can be removed from the EncryptionConfiguration.
+type KeyAnswer struct {
+	Key    string
+	Answer string // yes, no or unknown
+	Reason string
+}
+
+// file tells whether a file was read in place of a running etcd.
+func (o *Observed) file() bool { return o.Report.Source.Type == "snapshot" }

@@ -1,0 +1,136 @@
+package evidence
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/verify"
+)
+
+// scrubber puts the hash of each KMS key ID in the place of the key ID, wherever it stands in a text: they may be names of whole
+// accounts. A text is left alone where the ID is only part of a longer word.
+type scrubber struct{ ids []string }
+
+// newScrubber knows the key IDs that a report can speak of.
+func (o *Observed) newScrubber() *scrubber {
+	var ids []string
+	for _, e := range o.Report.Entries {
+		ids = append(ids, e.AtRest.KeyID)
+	}
+	if h := o.Report.History; h != nil {
+		for _, g := range h.Groups {
+			ids = append(ids, g.AtRest.KeyID)
+		}
+	}
+	for _, e := range o.Report.Judged() {
+		ids = append(ids, e.Value.KeyID)
+	}
+	for _, arg := range o.Tool.Arguments {
+		// As in --expect secrets=kms:vault:kek-2 and --can-remove kms:vault:kek-1.
+		if _, text, ok := strings.Cut(arg, "kms:"); ok {
+			if v, err := verify.ParseValue("kms:" + text); err == nil {
+				ids = append(ids, v.KeyID)
+			}
+		}
+	}
+	if o.CanRemove != nil {
+		if v, err := verify.ParseValue(o.CanRemove.Key); err == nil {
+			ids = append(ids, v.KeyID)
+		}
+	}
+	ids = append(ids, o.KeyIDs...)
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
+	slices.SortFunc(ids, func(a, b string) int { return len(b) - len(a) })
+	return &scrubber{ids}
+}
+
+// text puts hashes in the place of key IDs.
+func (s *scrubber) text(t string) string {
+	for _, id := range s.ids {
+		hash := hashOf(id)
+		for from := 0; ; {
+			i := strings.Index(t[from:], id)
+			if i < 0 {
+				break
+			}
+			i += from
+			if inWord(t, i-1) || inWord(t, i+len(id)) {
+				from = i + 1
+				continue
+			}
+			t = t[:i] + hash + t[i+len(id):]
+			from = i + len(hash)
+		}
+	}
+	return t
+}
+
+func inWord(t string, i int) bool {
+	if i < 0 || i >= len(t) {
+		return false
+	}
+	c := t[i]
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
+}
+
+// document scrubs the strings of a JSON document and leaves the rest of it as it is.
+func (s *scrubber) document(doc []byte) ([]byte, error) {
+	if len(s.ids) == 0 {
+		return doc, nil
+	}
+	var out bytes.Buffer
+	for i := 0; i < len(doc); {
+		if doc[i] != '"' {
+			out.WriteByte(doc[i])
+			i++
+			continue
+		}
+		end := i + 1
+		for doc[end] != '"' {
+			if doc[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end++
+		var text string
+		if err := json.Unmarshal(doc[i:end], &text); err != nil {
+			return nil, err
+		}
+		if clean := s.text(text); clean == text {
+			out.Write(doc[i:end])
+		} else {
+			literal, err := json.Marshal(clean)
+			if err != nil {
+				return nil, err
+			}
+			out.Write(literal)
+		}
+		i = end
+	}
+	return out.Bytes(), nil
+}
+
+// encode encodes without any key ID.
+func (s *scrubber) encode(v any) ([]byte, error) {
+	text, err := encode(v)
+	if err != nil {
+		return nil, err
+	}
+	return s.document(text)
+}
+
+// encode is how JSON files of a bundle are written.
+func encode(v any) ([]byte, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
