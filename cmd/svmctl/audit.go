@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -17,6 +16,7 @@ import (
 	"github.com/svmctl/svmctl/internal/keys"
 	"github.com/svmctl/svmctl/internal/migrate"
 	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/evidence"
 	"github.com/svmctl/svmctl/internal/verify/expect"
 )
 
@@ -63,6 +63,9 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
   # what is in a backup, and could it be restored with this EncryptionConfiguration?
   svmctl audit --snapshot backup.db --encryption-provider-config /etc/kubernetes/enc/enc.yaml
 
+  # a signed evidence bundle for the auditor, compared with what the API lists
+  svmctl audit --encryption-provider-config /etc/kubernetes/enc/enc.yaml --evidence 2026-q4 --reconcile-api --sign-key signing.key
+
   # is plaintext still to be had from older revisions?
   svmctl audit --prefix /registry/secrets --history
 
@@ -75,6 +78,9 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 	etcd.addStream(cmd.Flags())
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
+	proof := addEvidenceFlags(cmd.Flags(), p.env)
+	servers := new(apiserverFlags)
+	servers.add(cmd.Flags())
 	cmd.Flags().Int64Var(&revision, "revision", 0, "read the store as it was at this etcd `revision` (default: the newest)")
 	cmd.Flags().StringVar(&candidate, "candidate", "", "EncryptionConfiguration `file` that is not rolled out yet: tell which objects an apiserver with it could not read, and which it would write otherwise")
 	cmd.Flags().StringArrayVar(&expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`, such as secrets=aescbc:key2, secrets=kms:vault:kek-2, '*'=encrypted; repeatable")
@@ -99,6 +105,16 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		}
 		if revision < 0 {
 			return usageError(fmt.Errorf("--revision %d: revisions begin at 1", revision))
+		}
+		if proof.asked() && (candidate != "" || len(etcd.snapshots) > 1) {
+			return usageError(errors.New("--evidence speaks of one store, and not of a candidate"))
+		}
+		if err := proof.prepare(); err != nil {
+			return err
+		}
+		addresses, err := servers.addresses()
+		if err != nil {
+			return err
 		}
 		facts, err := p.locate(etcd, kube, enc)
 		if err != nil {
@@ -135,12 +151,14 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		}
 		p.warn(gaps)
 		look := func(src *source) error {
+			recorder := proof.recorder()
+			defer recorder.Close()
 			progress := new(etcdscan.Progress)
 			stopProgress := render.ScanProgress(p.err, p.errTerminal, "reading etcd", progress)
 			result, err := audit.Run(ctx, audit.Request{
 				Store: src.store, Origin: src.origin, Prefixes: etcd.prefixes, Revision: revision, Expectations: expectations, History: history,
 				Opener: opener, Sample: judging.sample(), Encryption: unlocked.named(), Candidate: judged, Announce: p.announce(judging), Elsewhere: away(facts, etcd),
-				ConfirmEmpty: emptyInAPI(src, kube, expectations), Version: version, Now: time.Now, Progress: progress,
+				ConfirmEmpty: emptyInAPI(src, kube, expectations), Version: version, Now: proof.clock, Progress: progress, Also: recorder.Sink(),
 			})
 			stopProgress()
 			if err != nil {
@@ -154,6 +172,14 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 				if err := sameStore(ctx, kube, src, unlocked.opener(), result); err != nil {
 					return err
 				}
+			}
+			if proof.asked() && result.Unsupported == nil {
+				at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: addresses, overrides: resourceNames(away(facts, etcd)), args: p.args}
+				doc, err := proof.collect(ctx, at, &evidence.Observed{Report: result, Records: recorder})
+				if err != nil {
+					return err
+				}
+				defer p.wrote(proof, doc)
 			}
 			if err := render.Audit(p.out, result, render.Options{Format: format, Palette: palette, MaxFindings: maxFindings}); err != nil {
 				return fmt.Errorf("writing the report: %w", err)

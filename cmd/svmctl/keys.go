@@ -61,6 +61,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 	etcd.addSnapshot(cmd.Flags())
 	kube := addKubeFlags(cmd.Flags())
 	enc := addEncryptionFlags(cmd.Flags())
+	proof := addEvidenceFlags(cmd.Flags(), p.env)
 	servers := new(apiserverFlags)
 	servers.add(cmd.Flags())
 	cmd.Flags().StringVar(&canRemove, "can-remove", "", "answer for one key, as `PROVIDER:KEY[:KEYID]`: can it be removed?")
@@ -74,6 +75,12 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		ctx := cmd.Context()
 		opts, err := p.renderOptions(output)
 		if err != nil {
+			return err
+		}
+		if proof.asked() && len(kept) > 0 {
+			return usageError(errors.New("--evidence speaks of one store: it does not go with --snapshots"))
+		}
+		if err := proof.prepare(); err != nil {
 			return err
 		}
 		if settle < 0 {
@@ -146,6 +153,12 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		}
 		if err := render.Keys(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
+		}
+		if proof.asked() {
+			at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: req.Addresses, overrides: overridden(req.Overrides), args: p.args}
+			if err := p.proveKeys(ctx, proof, at, req, result); err != nil {
+				return fmt.Errorf("making the bundle: %w", err)
+			}
 		}
 		exit := removableExit(result)
 		if exit == nil && result.CanRemove != nil {

@@ -62,6 +62,9 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
   # whatever is not stored at its storage version, once the apiservers agree
   svmctl migrate --all-stale-versions --wait-converged 5m --yes
 
+  # and leave a signed evidence bundle of it for the auditor
+  svmctl migrate secrets --to aescbc:key2 --yes --evidence rotation-2026-q4 --reconcile-api --sign-key signing.key
+
   # all that is expected, through the in-tree controller
   svmctl migrate --expect secrets=aescbc:key2 --expect configmaps=aescbc:key2 --backend svm --yes`,
 	}
@@ -70,6 +73,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 	etcd := addEtcdFlags(fs, p.env)
 	kube := addKubeFlags(fs)
 	enc := addEncryptionFlags(fs)
+	proof := addEvidenceFlags(fs, p.env)
 	servers := new(apiserverFlags)
 	fs.StringVar(&flags.to, "to", "", "migrate RESOURCE to `PROVIDER:KEY[:KEYID]`, such as aescbc:key2, or to identity")
 	fs.StringArrayVar(&flags.expected, "expect", nil, "expect `RESOURCE=PROVIDER[:KEY[:KEYID]]`; repeatable")
@@ -106,6 +110,12 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		}
 		palette, err := p.palette(p.outTerminal)
 		if err != nil {
+			return err
+		}
+		if proof.asked() && flags.dryRun != "none" {
+			return usageError(errors.New("--evidence is of what was done: it does not go with --dry-run"))
+		}
+		if err := proof.prepare(); err != nil {
 			return err
 		}
 		facts, err := p.locate(etcd, kube, enc)
@@ -182,6 +192,13 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		defer result.Close()
 		if err := render.Migration(p.out, result, opts); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
+		}
+		if proof.asked() && result.Before.Unsupported == nil {
+			at := scene{src: &source{store: store, live: store, origin: req.Origin}, etcd: etcd, kube: kube, unlocked: unlocked,
+				servers: req.APIServers.Addresses, overrides: resourceNames(away(facts, etcd)), args: p.args}
+			if err := p.proveMigration(ctx, proof, at, req, result); err != nil {
+				return fmt.Errorf("making the bundle: %w", err)
+			}
 		}
 		exit := migrationExit(result)
 		if exit == nil {

@@ -23,12 +23,13 @@ Exit status:
 type program struct {
 	streams
 	env   func(string) (string, bool)
+	args  []string
 	host  fs.FS // the files of this machine, on which svmctl looks for an apiserver's; nil: it does not look
 	color string
 }
 
-func newRootCommand(io streams, env func(string) (string, bool), host fs.FS) *cobra.Command {
-	p := &program{streams: io, env: env, host: host}
+func newRootCommand(args []string, io streams, env func(string) (string, bool), host fs.FS) *cobra.Command {
+	p := &program{streams: io, env: env, host: host, args: args}
 	root := &cobra.Command{
 		Use:   "svmctl",
 		Short: "Prove how Kubernetes objects are stored in etcd, and migrate those that are stale",
@@ -56,7 +57,7 @@ each object that is in the way. It never writes to etcd, and it never prints a b
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().StringVar(&p.color, "color", "auto", "colour the output: auto, always or never")
-	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newKeysCommand(p), newCRDsCommand(p), newResidueCommand(p), newVersionCommand(p))
+	root.AddCommand(newAuditCommand(p), newMigrateCommand(p), newKeysCommand(p), newCRDsCommand(p), newResidueCommand(p), newEvidenceCommand(p), newVersionCommand(p))
 	for _, cmd := range root.Commands() {
 		if cmd.Runnable() && cmd.Name() != "version" {
 			cmd.Long = strings.TrimSpace(cmd.Long) + "\n" + exitStatus

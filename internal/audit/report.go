@@ -2,6 +2,8 @@ package audit
 
 import (
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -238,4 +240,12 @@ func (r *Report) Close() error {
 		return nil
 	}
 	return r.suspects.Close()
+}
+
+// Covers tells whether every object of a resource was in the scope, under some storage root at least.
+func (r *Report) Covers(res verify.Resource) bool {
+	return slices.ContainsFunc(r.Bounds.Roots, func(root string) bool {
+		dir := root + "/" + key.DirIn(root, res.Group, res.Name)
+		return slices.ContainsFunc(r.Bounds.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) })
+	})
 }

@@ -75,3 +75,19 @@ func nonEmpty(ss ...string) []string {
 	}
 	return out
 }
+
+// ClientCertificate is the DER of the certificate by which etcd is asked; nil for none.
+func (cfg Config) ClientCertificate() []byte {
+	if cfg.Cert == "" {
+		return nil
+	}
+	content, err := os.ReadFile(cfg.Cert)
+	if err != nil {
+		return nil
+	}
+	block, _ := pem.Decode(content)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil
+	}
+	return block.Bytes
+}

@@ -53,6 +53,7 @@ type Store struct {
 	kv          getter
 	watch       watcher
 	maintenance inspector
+	members     registry
 	close       func() error
 	endpoints   []string
 	timeout     time.Duration
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("connecting to etcd: %w", classifyError(err))
 	}
 	s := &Store{
-		kv: client.KV, watch: client.Watcher, maintenance: client.Maintenance, close: client.Close,
+		kv: client.KV, watch: client.Watcher, maintenance: client.Maintenance, members: client.Cluster, close: client.Close,
 		endpoints: cfg.Endpoints, timeout: cfg.Timeout, patience: cfg.Patience, pageBytes: cfg.MaxPageBytes,
 	}
 	if s.patience == 0 {

@@ -69,11 +69,11 @@ func (o *Observed) claims(r *recorded) []Claim {
 	if o.file() {
 		j.where = fmt.Sprintf("In the file with SHA-256 %s, at revision %d", cmp.Or(o.Report.Source.SHA256, "(none)"), o.Report.Source.Revision)
 	}
-	found := j.completeness()
+	found := j.completeness(among(j.expected))
 	encrypted := j.encrypted(found)
 	underKey := j.underKey(found)
-	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(found).claim(), j.sameConfiguration().claim(), j.writes().claim(),
-		j.rotated(underKey).claim(), j.history().claim(), j.residuals().claim()}
+	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(j.completeness(among(nil))).claim(), j.sameConfiguration().claim(), j.writes().claim(),
+		j.rotated(underKey, j.completeness(among(j.versioned()))).claim(), j.history().claim(), j.residuals().claim()}
 	return claims
 }
 
@@ -89,9 +89,22 @@ func (o *Observed) expectedResources() []string {
 	return slices.Compact(names)
 }
 
+// versioned are the resources of which an apiVersion is expected, as they were named.
+func (j *judge) versioned() []string {
+	var names []string
+	for _, e := range j.Report.Judged() {
+		if e.Version != "" {
+			names = append(names, e.Resource.String())
+		}
+	}
+	return names
+}
+
 // subject is what a claim speaks of.
 func (j *judge) subject() string {
 	switch {
+	case len(j.expected) == 0 && len(j.Report.Judged()) > 0:
+		return "objects that are expected to be encrypted"
 	case len(j.expected) == 0, slices.Contains(j.expected, "*"):
 		return "objects of the API under " + strings.Join(j.Report.Scope.Prefixes, ", ")
 	}
@@ -99,7 +112,7 @@ func (j *judge) subject() string {
 }
 
 // completeness is what every claim about the population needs: that nothing is missing from it.
-func (j *judge) completeness() *judging {
+func (j *judge) completeness(relevant func(resource string) bool) *judging {
 	c := &judging{}
 	r := j.Report
 	if !r.Scope.Whole {
@@ -107,11 +120,13 @@ func (j *judge) completeness() *judging {
 	}
 	c.basis("every key under %s was read, %d keys, as many as the store itself counts at that revision", strings.Join(r.Scope.Prefixes, ", "), r.Totals.Keys)
 	for _, name := range j.Overrides {
-		c.doubt("%s lies in another etcd, which was not read (--etcd-servers-overrides)", name)
+		if relevant(name) {
+			c.doubt("%s lies in another etcd, which was not read (--etcd-servers-overrides)", name)
+		}
 	}
 	for _, s := range j.APIServers.Servers {
 		for _, name := range s.Overrides {
-			if !slices.Contains(j.Overrides, name) {
+			if !slices.Contains(j.Overrides, name) && relevant(name) {
 				c.doubt("the apiserver at %s keeps %s in another etcd, which was not read", s.Address, name)
 			}
 		}
@@ -126,22 +141,47 @@ func (j *judge) completeness() *judging {
 	switch a := j.Reconciliation; {
 	case a == nil:
 		c.doubt("nothing shows that etcd holds all that the API has: %s", cmp.Or(j.NotReconciled, "--reconcile-api was not given"))
-	case !a.Match:
-		for _, res := range a.Resources {
-			switch {
-			case res.Problem != "":
+	default:
+		wrong := a.differing(relevant)
+		for _, res := range wrong {
+			if res.Problem != "" {
 				c.doubt("%s could not be compared with the API: %s", res.Resource, res.Problem)
-			case res.OnlyInAPI+res.OnlyInEtcd+res.OtherRev > 0:
+			} else {
 				c.doubt("%s: %d objects are in the API alone, %d in etcd alone, %d at another revision", res.Resource, res.OnlyInAPI, res.OnlyInEtcd, res.OtherRev)
 			}
 		}
-		if len(c.open) == 0 {
-			c.doubt("the API's lists do not match etcd")
+		for _, name := range j.expected {
+			listed := func(res Reconciled) bool { return res.Resource == name }
+			if !strings.Contains(name, "*") && relevant(name) && !slices.ContainsFunc(a.Resources, listed) {
+				c.doubt("%s were not compared with the API", name)
+			}
 		}
-	default:
-		c.basis("the API lists the same objects at that very revision")
+		if len(a.Resources) == 0 {
+			c.doubt("nothing was compared with the API")
+		}
+		if len(wrong) == 0 && len(a.Resources) > 0 {
+			c.basis("the API lists the same objects at that very revision")
+		}
 	}
 	return c
+}
+
+// differing are the resources of a comparison, of those that matter, of which etcd and the API do not hold the same.
+func (r *Reconciliation) differing(relevant func(resource string) bool) []Reconciled {
+	return slices.DeleteFunc(slices.Clone(r.Resources), func(res Reconciled) bool {
+		return !relevant(res.Resource) || res.Problem == "" && res.OnlyInAPI+res.OnlyInEtcd+res.OtherRev == 0
+	})
+}
+
+// among tells which resources are some of those that are named, or of all if none is.
+func among(names []string) func(resource string) bool {
+	return func(resource string) bool {
+		r, err := verify.ParseResource(resource)
+		return len(names) == 0 || err != nil || slices.ContainsFunc(names, func(name string) bool {
+			wide, err := verify.ParseResource(name)
+			return err != nil || wide.Covers(r)
+		})
+	}
 }
 
 // ofBytes are the reasons that leave open whether something is encrypted.
@@ -180,6 +220,9 @@ func (j *judge) encrypted(found *judging) *judging {
 	c.covered(approved)
 	if objects == 0 {
 		c.doubt("there are none")
+	}
+	if len(j.expected) == 0 && len(j.Report.Judged()) > 0 {
+		c.doubt("no resource was expected to be encrypted")
 	}
 	if later := j.Later; later != nil && later.Plaintext > 0 {
 		c.fail("%d objects were written in plaintext while the store was read", later.Plaintext)

@@ -146,17 +146,25 @@ func anyMatches(current map[verify.Value]bool, e atrest.Encryption) bool {
 }
 
 // rotated is SVM-E6.
-func (j *judge) rotated(underKey *judging) *judging {
+func (j *judge) rotated(underKey, found *judging) *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E6"}}
 	c.limitedBy("L1", "L2", "L3", "L5", "L6", "L7", "L8")
+	goal := "key"
+	keyed, versioned := j.expectsKeys(), j.expectsVersions()
+	switch {
+	case keyed && versioned:
+		goal = "key and apiVersion"
+	case versioned:
+		goal = "apiVersion"
+	}
 	r := j.Rotation
 	if r == nil {
-		c.state("The rotation to the expected key is finished.")
-		c.doubt("this run migrated nothing: svmctl migrate --evidence shows a rotation from its beginning to its end")
+		c.state("The migration to the expected %s is finished.", goal)
+		c.doubt("this run migrated nothing: svmctl migrate --evidence shows a migration from its beginning to its end")
 		return c
 	}
-	c.state("The rotation to the expected key was finished between revision %d (%s) and revision %d (%s).",
-		r.From, r.Began.UTC().Format(clock), r.To, r.Done.UTC().Format(clock))
+	c.state("The migration to the expected %s was finished between revision %d (%s) and revision %d (%s).",
+		goal, r.From, r.Began.UTC().Format(clock), r.To, r.Done.UTC().Format(clock))
 	c.basis("%d objects were not as expected before, %d were rewritten", r.StaleBefore, r.Rewritten)
 	switch {
 	case r.Verdict == verify.Incomplete:
@@ -171,11 +179,38 @@ func (j *judge) rotated(underKey *judging) *judging {
 		c.doubt("the store was not read as a whole before it began")
 	}
 	if r.StaleBefore == 0 {
-		c.doubt("there was nothing to rotate: whatever was done was done before")
+		c.doubt("there was nothing to migrate: whatever was done was done before")
 	}
-	c.against = append(c.against, underKey.against...)
-	c.inherit(underKey)
+	if keyed {
+		c.against = append(c.against, underKey.against...)
+		c.inherit(underKey)
+	} else {
+		c.inherit(found)
+	}
+	if versioned {
+		j.atVersion(c)
+	}
 	return c
+}
+
+func (j *judge) expectsKeys() bool {
+	return slices.ContainsFunc(j.Report.Judged(), func(e verify.Expectation) bool { return encrypts(e.Value) })
+}
+
+func (j *judge) expectsVersions() bool {
+	return slices.ContainsFunc(j.Report.Judged(), func(e verify.Expectation) bool { return e.Version != "" })
+}
+
+// atVersion holds against the claim what is not stored at the apiVersion that is expected.
+func (j *judge) atVersion(c *judging) {
+	for _, n := range j.recorded.counts {
+		switch {
+		case n.approved():
+		case n.form.has(verify.StaleVersion), n.form.has(verify.UnservedVersion):
+			c.fail("%d %s are stored as %s", n.objects, resourceName(n.form.entry), n.form.entry.Stored.APIVersion)
+		}
+	}
+	j.doubts(c, func(code verify.Code) bool { return slices.Contains(ofVersions, code) || slices.Contains(ofBytes, code) })
 }
 
 const clock = "2006-01-02 15:04:05 UTC"

@@ -245,3 +245,6 @@ func compact(record json.RawMessage) ([]byte, error) {
 	err := json.Compact(&out, record)
 	return out.Bytes(), err
 }
+
+// Encode writes the sample as JSON.
+func (s *Sample) Encode() ([]byte, error) { return encode(s) }

@@ -81,23 +81,37 @@ func (r *Recorder) Take(rec *etcdscan.Record, e *etcdscan.Entry) error {
 	return r.taken.Add(taken{Entry: i, Key: rec.Key, Mod: rec.ModRevision, Create: rec.CreateRevision, Version: rec.Version})
 }
 
+// Object is one of the API, and the revision at which it was written.
+type Object struct {
+	key.Object
+	ModRevision int64
+}
+
 // Objects yields every object of the API that was read, in the order of the keys.
-func (r *Recorder) Objects(yield func(key.Object, int64, error) bool) {
+func (r *Recorder) Objects(yield func(Object, error) bool) {
 	for t, err := range r.taken.All() {
 		if err != nil {
-			yield(key.Object{}, 0, err)
+			yield(Object{}, err)
 			return
 		}
 		object := key.Parse(r.entries[t.Entry].Root, t.Key)
-		if object.Resource != "" && !yield(object, t.Mod, nil) {
+		if object.Resource != "" && !yield(Object{object, t.Mod}, nil) {
 			return
 		}
 	}
 }
 
+// Sink is the recorder for a scan; nil where there is none.
+func (r *Recorder) Sink() etcdscan.Sink {
+	if r == nil {
+		return nil
+	}
+	return r
+}
+
 // Close frees the file, if there is one.
 func (r *Recorder) Close() error {
-	if r.taken == nil {
+	if r == nil || r.taken == nil {
 		return nil
 	}
 	return r.taken.Close()

@@ -36,9 +36,9 @@ func (o *Observed) scan(r *recorded) *Scan {
 	if o.file() {
 		s.AsOf.LaterUnknown = cmp.Or(s.AsOf.LaterUnknown, "a file was read")
 	}
-	s.Cluster.Unknown = slices.Concat([]string{}, s.Cluster.Unknown)
-	s.Cluster.EtcdMembers = slices.Concat([]Member{}, s.Cluster.EtcdMembers)
-	s.Time.Corroboration = slices.Concat([]Corroboration{}, s.Time.Corroboration)
+	s.Cluster.Unknown = append([]string{}, s.Cluster.Unknown...)
+	s.Cluster.EtcdMembers = append([]Member{}, s.Cluster.EtcdMembers...)
+	s.Time.Corroboration = append([]Corroboration{}, s.Time.Corroboration...)
 	s.Limitations = limitations(s, o.openedAll(r), o.providers())
 	for i := range s.Claims {
 		s.Claims[i].Limitations = slices.DeleteFunc(s.Claims[i].Limitations, func(id string) bool {
@@ -78,7 +78,7 @@ var always = []string{
 // scope tells what was looked at, and what was not.
 func (o *Observed) scope(r *recorded) Scope {
 	report := o.Report
-	s := Scope{Prefixes: report.Scope.Prefixes, Resources: o.expectedResources(), NotJudged: []NotJudged{}, NotCovered: []string{}, Overrides: slices.Concat([]string{}, o.Overrides)}
+	s := Scope{Prefixes: report.Scope.Prefixes, Resources: o.expectedResources(), NotJudged: []NotJudged{}, NotCovered: []string{}, Overrides: append([]string{}, o.Overrides...)}
 	place := "the etcd cluster named here"
 	if o.file() {
 		place = "the file " + report.Source.Path
