@@ -77,13 +77,13 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	flags.IntVar(&opts.sealed, "sealed", 100_000, "encrypted values of 1.1 kB that the audit opens")
 	flags.IntVar(&opts.secrets, "secrets", 5_000, "secrets of 1.1 kB that are migrated")
 	flags.IntVar(&opts.fileKeys, "file-keys", 1_000_000, "values of 1.1 kB in the snapshot that is read")
-	only := flags.String("only", "", "measure `audit`, open, snapshot or migrate alone")
+	only := flags.String("only", "", "measure `audit`, open, snapshot, evidence or migrate alone")
 	timeout := flags.Duration("timeout", time.Hour, "how long the whole run may take")
 	asJSON := flags.Bool("json", false, "write the results as JSON")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || !slices.Contains([]string{"", "audit", "open", "snapshot", "migrate"}, *only) || min(opts.rounds, opts.keys, opts.sealed, opts.secrets, opts.fileKeys) < 1 {
+	if flags.NArg() > 0 || !slices.Contains([]string{"", "audit", "open", "snapshot", "evidence", "migrate"}, *only) || min(opts.rounds, opts.keys, opts.sealed, opts.secrets, opts.fileKeys) < 1 {
 		return fmt.Errorf("parsing arguments: %q makes no sense here", strings.Join(args, " "))
 	}
 	var err error
@@ -101,7 +101,7 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		name, what string
 		bench      func(context.Context, options) (Table, error)
 	}{
-		{"audit", "the audit", benchAudit}, {"open", "the opening", benchOpen}, {"snapshot", "the reading of a file", benchSnapshot},
+		{"audit", "the audit", benchAudit}, {"open", "the opening", benchOpen}, {"snapshot", "the reading of a file", benchSnapshot}, {"evidence", "the bundle", benchEvidence},
 		{"migrate", "the migration", benchMigrate},
 	} {
 		if *only != "" && *only != part.name {

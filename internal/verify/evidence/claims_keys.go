@@ -210,7 +210,9 @@ func (j *judge) atVersion(c *judging) {
 			c.fail("%d %s are stored as %s", n.objects, resourceName(n.form.entry), n.form.entry.Stored.APIVersion)
 		}
 	}
-	j.doubts(c, func(code verify.Code) bool { return slices.Contains(ofVersions, code) || slices.Contains(ofBytes, code) })
+	j.doubts(c, func(code verify.Code) bool {
+		return slices.Contains(ofVersions, code) || slices.Contains(ofBytes, code)
+	})
 }
 
 const clock = "2006-01-02 15:04:05 UTC"

@@ -42,8 +42,13 @@ func (r *Recorder) writeRecords(report *audit.Report, redactor *Redactor, except
 	for i, e := range r.entries {
 		forms[i] = formOf(e, report.Judged())
 	}
-	out := newLineWriter(lines)
-	table := newRowWriter(rows)
+	out, table := newLineWriter(lines), newRowWriter(rows)
+	closed := false
+	defer func() {
+		if !closed { // something went wrong, and nobody must go on writing
+			_, _ = out.close(), table.close()
+		}
+	}()
 	type class struct {
 		entry     int32
 		exception string
@@ -76,6 +81,7 @@ func (r *Recorder) writeRecords(report *audit.Report, redactor *Redactor, except
 			return nil, err
 		}
 	}
+	closed = true
 	if err := cmp.Or(out.close(), table.close()); err != nil {
 		return nil, err
 	}
@@ -137,18 +143,48 @@ func boolFirst(a, b bool) int {
 	return 1
 }
 
-// lineWriter writes records.jsonl.gz, the same bytes for the same lines.
-type lineWriter struct {
-	zip  *gzip.Writer
-	text *bufio.Writer
+// aside writes what it is given in a goroutine of its own.
+type aside struct {
+	*bufio.Writer
+	pipe *io.PipeWriter
+	done chan error
 }
+
+func newAside(write func(io.Reader) error) *aside {
+	from, to := io.Pipe()
+	a := &aside{bufio.NewWriterSize(to, 128<<10), to, make(chan error, 1)}
+	go func() {
+		err := write(from)
+		from.CloseWithError(err) // whoever goes on writing is told
+		a.done <- err
+	}()
+	return a
+}
+
+// close waits until all is written.
+func (a *aside) close() error {
+	flushed := a.Flush()
+	a.pipe.Close()
+	return cmp.Or(<-a.done, flushed)
+}
+
+// lineWriter writes records.jsonl.gz, the same bytes for the same lines.
+type lineWriter struct{ text *aside }
 
 func newLineWriter(w io.Writer) *lineWriter {
 	if w == nil {
 		return nil
 	}
-	zip, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is one
-	return &lineWriter{zip, bufio.NewWriterSize(zip, 64<<10)}
+	return &lineWriter{newAside(func(lines io.Reader) error {
+		zip, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(zip, lines); err != nil {
+			return err
+		}
+		return zip.Close()
+	})}
 }
 
 func (l *lineWriter) write(salt, record []byte) error {
@@ -167,14 +203,14 @@ func (l *lineWriter) close() error {
 	if l == nil {
 		return nil
 	}
-	if err := l.text.Flush(); err != nil {
-		return err
-	}
-	return l.zip.Close()
+	return l.text.close()
 }
 
 // rowWriter writes records.csv.
-type rowWriter struct{ csv *csv.Writer }
+type rowWriter struct {
+	csv  *csv.Writer
+	text *aside
+}
 
 var columns = []string{"key", "resource", "group", "namespace", "modRevision", "createRevision", "writes", "provider", "version", "keyName", "keyIDHash",
 	"storedAs", "kind", "encoding", "opened", "authenticated", "note", "state", "codes", "exception"}
@@ -183,7 +219,11 @@ func newRowWriter(w io.Writer) *rowWriter {
 	if w == nil {
 		return nil
 	}
-	t := &rowWriter{csv.NewWriter(w)}
+	text := newAside(func(rows io.Reader) error {
+		_, err := io.Copy(w, rows)
+		return err
+	})
+	t := &rowWriter{csv.NewWriter(text), text}
 	_ = t.csv.Write(columns) // Flush tells
 	return t
 }
@@ -213,7 +253,7 @@ func (t *rowWriter) close() error {
 		return nil
 	}
 	t.csv.Flush()
-	return t.csv.Error()
+	return cmp.Or(t.text.close(), t.csv.Error())
 }
 
 // inertCell keeps a spreadsheet from taking a text for a formula: names are whoever's who may create objects.

@@ -12,6 +12,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 )
 
 // minRedactionKey is how many bytes a redaction key has at least: names are guessable, and so would be a short key.
@@ -22,10 +24,12 @@ const sealBlock = 64
 
 // Redactor hides the names of objects, and salts the leaves of the tree. All that it makes follows from its key and the etcd key alone,
 // so that the same object can be followed from one bundle to the next.
+// It is not safe for concurrent use.
 type Redactor struct {
-	mode Mode
-	key  []byte
-	made bool // for one bundle: nobody has the key
+	mode  Mode
+	keyed hash.Hash // HMAC with the key
+	aead  cipher.AEAD
+	made  bool // for one bundle: nobody has the key
 }
 
 // NewRedactor works with the key in a file's content, white space around it left out. Without one, names in clear are salted with a
@@ -41,20 +45,25 @@ func NewRedactor(mode Mode, keyFile []byte) (*Redactor, error) {
 	case keyFile == nil && mode == Names:
 		key = make([]byte, minRedactionKey)
 		_, _ = rand.Read(key) // it never fails
-		return &Redactor{mode: mode, key: key, made: true}, nil
 	case keyFile == nil:
 		return nil, fmt.Errorf("%s needs a redaction key: without it nobody could ever tell which record is which object's", mode)
 	case len(key) < minRedactionKey:
 		return nil, fmt.Errorf("a redaction key has %d bytes at least, and this one %d", minRedactionKey, len(key))
 	}
-	return &Redactor{mode: mode, key: key}, nil
+	r := &Redactor{mode: mode, keyed: hmac.New(sha256.New, key), made: keyFile == nil}
+	block, err := aes.NewCipher(r.derive("seal", ""))
+	if err != nil {
+		return nil, err
+	}
+	r.aead, err = cipher.NewGCM(block)
+	return r, err
 }
 
 // derive is a keyed hash for one purpose.
 func (r *Redactor) derive(purpose, etcdKey string) []byte {
-	h := hmac.New(sha256.New, r.key)
-	h.Write([]byte("svmctl " + purpose + " v1\x00" + etcdKey))
-	return h.Sum(nil)
+	r.keyed.Reset()
+	_, _ = io.WriteString(r.keyed, "svmctl "+purpose+" v1\x00"+etcdKey) // it never fails
+	return r.keyed.Sum(nil)
 }
 
 // described tells of the redaction what a bundle says.
@@ -98,7 +107,7 @@ func (r *Redactor) seal(etcdKey string) string {
 	text = append(text, etcdKey...)
 	text = append(text, make([]byte, (sealBlock-len(text)%sealBlock)%sealBlock)...)
 	nonce := r.derive("nonce", etcdKey)[:12]
-	return base64.StdEncoding.EncodeToString(r.cipher().Seal(nonce, nonce, text, nil))
+	return base64.StdEncoding.EncodeToString(r.aead.Seal(nonce, nonce, text, nil))
 }
 
 var errSealed = errors.New("the record is not sealed with this redaction key")
@@ -109,7 +118,7 @@ func (r *Redactor) unseal(sealed string) (string, error) {
 	if err != nil || len(raw) < 12 {
 		return "", errSealed
 	}
-	text, err := r.cipher().Open(nil, raw[:12], raw[12:], nil)
+	text, err := r.aead.Open(nil, raw[:12], raw[12:], nil)
 	if err != nil {
 		return "", errSealed
 	}
@@ -118,16 +127,4 @@ func (r *Redactor) unseal(sealed string) (string, error) {
 		return "", errSealed
 	}
 	return string(text[skip : skip+int(n)]), nil
-}
-
-func (r *Redactor) cipher() cipher.AEAD {
-	block, err := aes.NewCipher(r.derive("seal", ""))
-	if err != nil {
-		panic(err) // the key has 32 bytes
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err)
-	}
-	return aead
 }
