@@ -28,7 +28,7 @@ lint: ## gofmt, go vet and staticcheck over both modules
 	$(GO) vet ./... && bin/staticcheck ./...
 	cd playground && $(GO) vet ./... && ../bin/staticcheck ./...
 
-test: lint build playground bin/etcd-3.4 bin/kine ## everything, with real servers on loopback
+test: lint build playground bin/etcd-3.4 bin/kine bin/chromium ## everything, with real servers on loopback
 	cd playground && $(GO) test ./...
 	$(GO) test -timeout 30m ./...
 
@@ -40,6 +40,9 @@ test-matrix: build playground $(MATRIX) ## both stories, by both backends, on ea
 
 bin/etcd-3.4: ## the oldest etcd that is supported, where the system's packages have it
 	sh testdata/etcd-3.4.sh bin/etcd-3.4
+
+bin/chromium: ## a browser to look at the pages of evidence with, where the system has one or its packages have
+	sh testdata/chromium.sh bin/chromium
 
 bin/kine: testdata/kine/go.mod ## the default datastore of k3s, with a SQLite that needs no C compiler
 	cd testdata/kine && CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o ../../bin/kine github.com/k3s-io/kine
@@ -56,7 +59,7 @@ fuzz: ## FUZZTIME on each fuzz target
 	  $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$dir || exit 1; done
 
 golden: ## write the files that tests compare with
-	$(GO) test ./cmd/svmctl/internal/render -update && $(GO) test ./cmd/svmctl -run Current -update
+	$(GO) test ./cmd/svmctl/internal/render -update && $(GO) test ./cmd/svmctl -run Current -update && $(GO) test ./internal/verify/evidence/page -run Golden -update
 
 clean:
 	rm -rf bin

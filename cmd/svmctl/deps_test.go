@@ -62,6 +62,7 @@ var layers = map[string]layer{
 	"internal/verify/expect":            {atAll: slices.Concat(etcdClients, transformers, []string{"os"}, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/verify/evidence":          {directly: slices.Concat([]string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}), atAll: slices.Concat(clients, transformers, ours("etcdscan/live", "etcdscan/decrypt", "rewrite", "migrate", "witness"))},
 	"internal/verify/evidence/oscal":    {directly: []string{"os"}, atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}, ours("etcdscan/live", "rewrite", "migrate"))},
+	"internal/verify/evidence/page":     {directly: []string{"os"}, atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/verify/evidence/pipeline": {directly: []string{"os"}, atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/rewrite":                  {atAll: slices.Concat(etcdClients, transformers, printing, ours("etcdscan", "audit", "verify", "migrate"))},
 	"internal/migrate":                  {directly: slices.Concat(etcdClients, printing), atAll: transformers},
