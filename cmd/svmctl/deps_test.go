@@ -59,6 +59,7 @@ var layers = map[string]layer{
 	"internal/spool":                    {atAll: slices.Concat(clients, transformers, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
 	"internal/storageversion":           {atAll: slices.Concat(clients, transformers, printing, codecs, ours("etcdscan", "audit", "verify", "rewrite", "migrate"))},
 	"internal/verify":                   {atAll: slices.Concat(clients, transformers, printing, []string{"time"}, ours("etcdscan/live", "audit", "spool", "rewrite", "migrate"))},
+	"docs/schema":                       {atAll: slices.Concat(clients, transformers, printing)},
 	"internal/verify/expect":            {atAll: slices.Concat(etcdClients, transformers, []string{"os"}, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/verify/evidence":          {directly: slices.Concat([]string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}), atAll: slices.Concat(clients, transformers, ours("etcdscan/live", "etcdscan/decrypt", "rewrite", "migrate", "witness"))},
 	"internal/verify/evidence/oscal":    {directly: []string{"os"}, atAll: slices.Concat(clients, transformers, []string{"log", "text/tabwriter", "github.com/fatih", module + "cmd"}, ours("etcdscan/live", "rewrite", "migrate"))},

@@ -40,6 +40,8 @@ type evidenceFlags struct {
 	approved                                                        *evidence.Exceptions
 	clock                                                           func() time.Time
 	clockName                                                       string
+	earlier                                                         []evidence.APIServer // before anything was done
+	earlierAt                                                       time.Time
 }
 
 func addEvidenceFlags(set *pflag.FlagSet, env func(string) (string, bool)) *evidenceFlags {
@@ -181,6 +183,14 @@ func (f *evidenceFlags) collect(ctx context.Context, at scene, o *evidence.Obser
 	return evidence.Write(f.dir, o, f.bundle)
 }
 
+// askEarly asks the apiservers what they have written before a migration begins, so that what they write meanwhile can be told.
+func (f *evidenceFlags) askEarly(ctx context.Context, cfg *rest.Config, addresses []string, u *unlocked) {
+	if f.asked() {
+		f.earlierAt = f.clock().UTC()
+		f.earlier = witness.APIServers(ctx, apiservers.Request{Config: cfg, Addresses: addresses}, question(u)).Servers
+	}
+}
+
 // askEtcd asks etcd for its members, and for what was written since it was read.
 func (f *evidenceFlags) askEtcd(ctx context.Context, at scene, o *evidence.Observed) {
 	o.Cluster.EtcdClusterID = o.Report.Source.ClusterID
@@ -213,6 +223,7 @@ func (f *evidenceFlags) askAPI(ctx context.Context, at scene, o *evidence.Observ
 	o.Cluster.Unknown = append(o.Cluster.Unknown, identity.Unknown...)
 	o.Actor.Kubernetes, o.Corroboration = identity.User, identity.Corroboration
 	o.APIServers = *witness.APIServers(ctx, apiservers.Request{Config: cfg, Addresses: at.servers}, question(at.unlocked))
+	o.APIServers.Earlier, o.APIServers.EarlierAt = f.earlier, f.earlierAt
 	if !f.reconcile {
 		return nil
 	}

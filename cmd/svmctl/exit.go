@@ -24,6 +24,7 @@ import (
 	"github.com/svmctl/svmctl/internal/rewrite"
 	"github.com/svmctl/svmctl/internal/storedversions"
 	"github.com/svmctl/svmctl/internal/verify"
+	"github.com/svmctl/svmctl/internal/verify/evidence"
 )
 
 const (
@@ -167,6 +168,12 @@ func hintsFor(err error) []string {
 		return []string{"kine can be read from 0.16.5 or 0.17.1 on, in SQLite, PostgreSQL or MySQL: update k3s, or use a server with embedded etcd (--cluster-init)"}
 	case errors.Is(err, live.ErrSeveralKine):
 		return []string{"name one endpoint"}
+	case errors.Is(err, evidence.ErrNoBundle):
+		return []string{"name the directory that --evidence made"}
+	case errors.Is(err, evidence.ErrNoRedactionKey):
+		return []string{"the operator who made the bundle has it: --redaction-key FILE"}
+	case errors.Is(err, evidence.ErrNoRecords):
+		return []string{"the same command with --redact hmac and the same key, at the same revision or on the same file, gives the records of this tree"}
 	case errors.Is(err, snapshot.ErrInUse):
 		return []string{inUseHint}
 	case errors.Is(err, residue.ErrNothing):

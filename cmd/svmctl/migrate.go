@@ -176,6 +176,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		req.ConfirmEmpty = func(ctx context.Context, r verify.Resource) bool {
 			return confirmEmpty(ctx, req.Config, store, req.Expectations, r)
 		}
+		proof.askEarly(ctx, req.Config, req.APIServers.Addresses, unlocked)
 		progress := render.MigrateProgress(p.err, p.errTerminal, req.Progress)
 		defer progress.Stop()
 		ask := &prompt{program: p, yes: flags.yes, around: progress.Hidden}

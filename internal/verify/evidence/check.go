@@ -235,7 +235,7 @@ func (c *checking) statement() {
 		return
 	}
 	var s Statement
-	if err := strictly(text, &s); err != nil || s.Type != statementType || s.PredicateType != PredicateType {
+	if strictly(text, &s) != nil || valid(StatementFile, text) != nil || s.Type != statementType || s.PredicateType != PredicateType {
 		check.wrong(StatementFile, "it is no statement of svmctl")
 		return
 	}
@@ -342,7 +342,7 @@ func (c *checking) forms() {
 			check.wrong(file.name, "it cannot be read: %v", err)
 			continue
 		}
-		if err := strictly(text, file.into); err != nil {
+		if strictly(text, file.into) != nil || valid(file.name, text) != nil {
 			check.wrong(file.name, "it does not have the form that docs/schema tells")
 			continue
 		}

@@ -62,17 +62,7 @@ func (j *judge) writes() *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E5"}}
 	c.limitedBy("L1", "L3", "L7")
 	a := j.APIServers
-	var latest time.Time
-	for _, s := range a.Servers {
-		if s.StartedAt.After(latest) {
-			latest = s.StartedAt
-		}
-	}
-	since := ""
-	if !latest.IsZero() {
-		since = ", the last of them at " + latest.UTC().Format(clock)
-	}
-	c.state("Since each apiserver was started%s, it has written %s with the expected key alone.", since, j.subject())
+	j.state5(c, time.Time{})
 	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
 		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
 	}
@@ -100,7 +90,7 @@ func (j *judge) writes() *judging {
 			}
 		}
 		if written == 0 {
-			c.doubt("no apiserver has written any %s since it was started", e.Resource)
+			c.doubt("no apiserver has written any %s in that time", e.Resource)
 		} else {
 			c.basis("%s: %d writes under %s", e.Resource, written, expectedValue(e.Value))
 		}
@@ -111,6 +101,25 @@ func (j *judge) writes() *judging {
 	return c
 }
 
+// state5 is the sentence of SVM-E5: since a time, or since each apiserver was started.
+func (j *judge) state5(c *judging, since time.Time) {
+	if !since.IsZero() {
+		c.state("Since %s, each apiserver has written %s with the expected key alone.", since.UTC().Format(clock), j.subject())
+		return
+	}
+	var latest time.Time
+	for _, s := range j.APIServers.Servers {
+		if s.StartedAt.After(latest) {
+			latest = s.StartedAt
+		}
+	}
+	last := ""
+	if !latest.IsZero() {
+		last = ", the last of them at " + latest.UTC().Format(clock)
+	}
+	c.state("Since each apiserver was started%s, it has written %s with the expected key alone.", last, j.subject())
+}
+
 // writtenBy holds against the claim what one apiserver has written of a resource under another key, and returns how much it wrote
 // under the expected one.
 func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int64 {
@@ -118,13 +127,43 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 		c.doubt("the apiserver at %s does not tell what it writes: %s", s.Address, s.MetricsProblem)
 		return 0
 	}
+	right, other, counted := s.counted(want)
+	if !counted {
+		c.doubt("the apiserver at %s does not count its writes by resource: its release is too old", s.Address)
+		return 0
+	}
+	if other > 0 {
+		// Of an apiserver that is the same process still, what it had written before is known, and can be left out.
+		i := slices.IndexFunc(j.APIServers.Earlier, func(e APIServer) bool {
+			return e.IDHash == s.IDHash && s.IDHash != "" && e.StartedAt.Equal(s.StartedAt) && !s.StartedAt.IsZero() && e.MetricsRead
+		})
+		if i >= 0 {
+			rightBefore, otherBefore, _ := j.APIServers.Earlier[i].counted(want)
+			right, other = right-rightBefore, other-otherBefore
+			j.state5(c, j.APIServers.EarlierAt)
+		}
+		switch reloaded := s.LoadedAt.After(s.StartedAt); {
+		case other == 0 && i >= 0:
+		case reloaded:
+			c.doubt("the apiserver at %s wrote %d %s otherwise; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
+		default:
+			c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
+		}
+	}
+	if want.Value.KeyID != "" && s.KMSKeyIDs[want.Value.Key] != hashOf(want.Value.KeyID) {
+		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)
+	}
+	return right
+}
+
+// counted is how much of a resource an apiserver has written as is expected, and otherwise. It is not ok where it counts all resources
+// together.
+func (s APIServer) counted(want verify.Expectation) (right, other int64, ok bool) {
 	provider, key := prefixesOf(want.Value)
-	var right, other int64
 	for _, op := range s.Writes {
 		switch {
 		case op.Resource == "" && op.Count > 0:
-			c.doubt("the apiserver at %s does not count its writes by resource: its release is too old", s.Address)
-			return 0
+			return 0, 0, false
 		case op.Resource != want.Resource.String() || op.Status != "OK":
 		case op.Prefix == provider && key == "" || op.Prefix == key && key != "":
 			right += op.Count
@@ -133,16 +172,7 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 			other += op.Count
 		}
 	}
-	switch reloaded := s.LoadedAt.After(s.StartedAt); {
-	case other > 0 && reloaded:
-		c.doubt("the apiserver at %s wrote %d %s otherwise since it was started; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
-	case other > 0:
-		c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
-	}
-	if want.Value.KeyID != "" && s.KMSKeyIDs[want.Value.Key] != hashOf(want.Value.KeyID) {
-		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)
-	}
-	return right
+	return right, other, true
 }
 
 // prefixesOf are the transformer prefix that values of an expectation get, and the one nested in it that names the key.

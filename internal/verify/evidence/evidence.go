@@ -317,6 +317,9 @@ type APIServers struct {
 	// OverridesKnown: every apiserver told whether it keeps resources in another etcd.
 	OverridesKnown bool        `json:"overridesKnown"`
 	Servers        []APIServer `json:"servers"`
+	// Earlier are the same before a migration began, with what they had written by then; absent where nobody asked.
+	Earlier   []APIServer `json:"earlier,omitempty"`
+	EarlierAt time.Time   `json:"earlierAt,omitzero"`
 }
 
 // APIServer is one of them.
