@@ -79,9 +79,9 @@ func TestControls(t *testing.T) {
 	}
 }
 
-// TestControlsPageIsCurrent compares the table in docs/evidence.md with controls.json. -update writes it.
+// TestControlsPageIsCurrent compares the table in docs/controls.md with controls.json. -update writes it.
 func TestControlsPageIsCurrent(t *testing.T) {
-	page := filepath.Join("..", "..", "..", "docs", "evidence.md")
+	page := filepath.Join("..", "..", "..", "docs", "controls.md")
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
