@@ -2,6 +2,7 @@ package page_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,14 +47,23 @@ var statements = []string{
 	"Free pages, the write-ahead log, snapshots and backups hold no value under the key aescbc:key1.",
 }
 
-var controlIDs = []string{"NIST-800-53r5:SC-28(1)", "CIS-K8S-1.12:1.2.28", "DISA-STIG:V-274882", "PCI-DSS-4.0.1:3.6.1.2"}
+// controls are those of the claim, and one that svmctl does not know.
+func controls(claim string) []string {
+	ids := []string{"HOUSE-RULES:7"}
+	for _, c := range evidence.Controls() {
+		if slices.Contains(c.Claims, claim) {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
 
 func claims(results string, why map[int][]string) []evidence.Claim {
 	var out []evidence.Claim
 	for i, statement := range statements {
 		c := evidence.Claim{
 			ID: fmt.Sprintf("SVM-E%d", i+1), Statement: statement, Why: why[i+1],
-			Basis: []string{"every key under the prefixes, at one revision", "etcd's own count"}, Limitations: []string{"L1", "L2", "L5"}, Controls: controlIDs[:1+i%4],
+			Basis: []string{"every key under the prefixes, at one revision", "etcd's own count"}, Limitations: []string{"L1", "L2", "L5"}, Controls: controls(fmt.Sprintf("SVM-E%d", i+1)),
 		}
 		c.Result = map[byte]evidence.Result{'p': evidence.Pass, 'f': evidence.Fail, 'i': evidence.Inconclusive}[results[i]]
 		out = append(out, c)
@@ -222,6 +232,15 @@ func failing() *evidence.Document {
 	a.Servers[1].MetricsRead, a.Servers[1].Writes, a.Servers[1].MetricsProblem, a.Servers[1].EncryptionConfig = false, nil, "403 Forbidden", ""
 	a.Servers[0].Overrides = []string{"events=https://10.0.0.20:2379"}
 	a.Servers[0].Writes = append(a.Servers[0].Writes, evidence.Operations{Resource: "secrets", Prefix: "", Status: "OK", Count: 3})
+	d.Keys = map[string]any{
+		"canRemove": map[string]any{"key": "aescbc:key1", "answer": "no", "reason": "needed to read 1894 secrets", "after": []string{"old revisions", "snapshots"}},
+		"doubts":    []string{"the apiserver at 10.0.0.13:6443 was not asked"},
+		"keys": []map[string]any{
+			{"provider": "kms", "version": "v2", "key": "vault", "keyIDHash": keyHash("kek-7"), "configured": true, "writes": []string{"secrets", "configmaps"}, "total": 998_693, "removable": "no", "destroyable": "no", "reason": "needed to read 998103 secrets"},
+			{"provider": "aescbc", "version": "v1", "key": "key1", "configured": true, "total": 1914, "removable": "no", "destroyable": "no", "reason": "needed to read 1894 secrets, 20 configmaps"},
+			{"provider": "aescbc", "version": "v1", "key": "key0", "configured": false, "total": 0, "removable": "unknown", "destroyable": "unknown", "reason": "an apiserver was not asked"},
+		},
+	}
 	s.Audit = &audit.Report{History: &audit.History{Compacted: 4_800_001, Revisions: 21_337, Groups: []audit.OldGroup{
 		{Resource: "secrets", AtRest: atrest.Encryption{Provider: "aescbc", Version: "v1", Key: "key1"}, Revisions: 1_894}, {Resource: "secrets", AtRest: atrest.Encryption{Provider: atrest.Identity}, Revisions: 7},
 	}}}
@@ -292,6 +311,7 @@ func hostile() *evidence.Document {
 	d.APIServers.Servers[0].Writes[0].Prefix = hostileControl
 	d.APIServers.Servers[2].Problem = hostileMarkdown
 	d.Files = append(d.Files, hostileMarkup)
+	d.Keys.(map[string]any)["keys"].([]map[string]any)[0]["key"], d.Keys.(map[string]any)["doubts"] = hostileMarkdown, []string{hostileMarkup, hostileControl}
 	d.Migration = passing().Migration
 	d.Migration.Before.Groups[0].Resource, d.Migration.After.Groups[0].AtRest.Key = hostileMarkdown, hostileMarkup
 	d.Migration.Report.(map[string]any)["targets"] = []map[string]any{{"resource": "*", "value": hostileControl, "from": hostileMarkup}}

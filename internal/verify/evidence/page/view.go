@@ -23,13 +23,15 @@ type view struct {
 	NotJudged    []row
 	Store        store
 	Rotation     *rotation
+	Keys         *keysAsked
 	APIServers   servers
 	Completeness []fact
 	Reconciled   *reconciled
 	Exceptions   []exception
 	Limitations  []limitation
 	Provenance   []fact
-	Controls     []control
+	Controls     []framework
+	ControlCount int
 	Verify       verification
 	Files        []file
 }
@@ -65,7 +67,14 @@ type claim struct {
 	Basis       []string
 	Limitations []reference
 	Exceptions  []reference
-	Controls    []string
+	Controls    []numbers
+	SpeaksTo    string // how many controls
+}
+
+// numbers are the controls of one framework, such as NIST-800-53r5 with SC-28 and SC-12.
+type numbers struct {
+	Framework string
+	Numbers   []string
 }
 
 // reference names something that stands elsewhere on the page; without an anchor it does not.
@@ -73,9 +82,15 @@ type reference struct{ Text, Anchor string }
 
 type limitation struct{ Anchor, ID, Text string }
 
+// framework is the controls of one of them that the claims speak to.
+type framework struct {
+	Name     string
+	Controls []control
+}
+
 type control struct {
-	Number, Framework, About, Shows, CannotShow, Source string
-	Claims                                              []reference
+	Number, About, Shows, CannotShow, Source string
+	Claims                                   []reference
 }
 
 type verification struct {
@@ -117,10 +132,13 @@ func newView(d *evidence.Document) (*view, error) {
 	if v.Rotation, err = rotationOf(d.Migration, keys); err != nil {
 		return nil, err
 	}
+	if v.Keys, err = keysOf(d.Keys); err != nil {
+		return nil, err
+	}
 	v.APIServers = serversOf(d.APIServers)
 	v.Completeness, v.Reconciled = completeness(s.Completeness)
 	v.Provenance = provenance(s)
-	v.Controls = v.controlsOf(s.Claims)
+	v.Controls, v.ControlCount = v.controlsOf(s.Claims)
 	v.Verify = verificationOf(d)
 	for _, name := range d.Files {
 		v.Files = append(v.Files, file{Name: name, About: abouts[name]})
@@ -130,7 +148,7 @@ func newView(d *evidence.Document) (*view, error) {
 
 func (v *view) claimOf(i int, c evidence.Claim) claim {
 	out := claim{
-		Anchor: fmt.Sprintf("claim-%d", i+1), ID: c.ID, Statement: c.Statement, Why: c.Why, Basis: c.Basis, Controls: c.Controls,
+		Anchor: fmt.Sprintf("claim-%d", i+1), ID: c.ID, Statement: c.Statement, Why: c.Why, Basis: c.Basis, Controls: numbersOf(c.Controls), SpeaksTo: count(int64(len(c.Controls)), "control"),
 		Result: string(c.Result), Word: words[c.Result],
 	}
 	if out.Word == "" {
@@ -153,6 +171,23 @@ func (v *view) claimOf(i int, c evidence.Claim) claim {
 			}
 		}
 		out.Exceptions = append(out.Exceptions, ref)
+	}
+	return out
+}
+
+// numbersOf takes IDs apart.
+func numbersOf(ids []string) []numbers {
+	var out []numbers
+	for _, id := range ids {
+		framework, number, cut := strings.Cut(id, ":")
+		if !cut {
+			framework, number = "", id
+		}
+		i := slices.IndexFunc(out, func(n numbers) bool { return n.Framework == framework })
+		if i < 0 {
+			i, out = len(out), append(out, numbers{Framework: framework})
+		}
+		out[i].Numbers = append(out[i].Numbers, number)
 	}
 	return out
 }
@@ -215,11 +250,11 @@ func plaintext(s *evidence.Scan) (string, bool) {
 	case expected == 0:
 		text = "Encryption is expected of none of the objects that were read"
 	case plain == 0:
-		text += "none lies in etcd unencrypted"
+		text += "none is unencrypted"
 	case plain == 1:
-		text += "1 lies in etcd unencrypted"
+		text += "1 is unencrypted"
 	default:
-		text += number(plain) + " lie in etcd unencrypted"
+		text += number(plain) + " are unencrypted"
 	}
 	if covered > 0 {
 		text += fmt.Sprintf(", %s of them under an approved exception", number(covered))
@@ -277,7 +312,7 @@ func some(text string) []string {
 }
 
 // controlsOf are those that the claims speak to, in the order of evidence.Controls; of one that is not there the ID is known alone.
-func (v *view) controlsOf(claims []evidence.Claim) []control {
+func (v *view) controlsOf(claims []evidence.Claim) ([]framework, int) {
 	speak := make(map[string][]reference)
 	var order []string
 	for i, c := range claims {
@@ -288,19 +323,26 @@ func (v *view) controlsOf(claims []evidence.Claim) []control {
 			speak[id] = append(speak[id], reference{Text: fmt.Sprintf("%s %s", c.ID, v.Claims[i].Result), Anchor: v.Claims[i].Anchor})
 		}
 	}
-	var out []control
+	var out []framework
+	add := func(name string, c control) {
+		i := slices.IndexFunc(out, func(f framework) bool { return f.Name == name })
+		if i < 0 {
+			i, out = len(out), append(out, framework{Name: name})
+		}
+		out[i].Controls = append(out[i].Controls, c)
+	}
 	for _, c := range evidence.Controls() {
 		if speak[c.ID] != nil {
-			out = append(out, control{Number: c.Number, Framework: c.Framework, About: c.About, Shows: c.Shows, CannotShow: c.CannotShow, Source: c.Source, Claims: speak[c.ID]})
+			add(c.Framework, control{Number: c.Number, About: c.About, Shows: c.Shows, CannotShow: c.CannotShow, Source: c.Source, Claims: speak[c.ID]})
 			delete(speak, c.ID)
 		}
 	}
 	for _, id := range order {
 		if speak[id] != nil {
-			out = append(out, control{Number: id, Claims: speak[id]})
+			add("Others", control{Number: id, Claims: speak[id]})
 		}
 	}
-	return out
+	return out, len(order)
 }
 
 func verificationOf(d *evidence.Document) verification {
