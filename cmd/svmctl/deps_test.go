@@ -41,6 +41,7 @@ var layers = map[string]layer{
 	"internal/gate":                     {directly: slices.Concat(etcdClients, printing), atAll: slices.Concat(transformers, ours("rewrite", "migrate"))},
 	"internal/preflight":                {atAll: slices.Concat(etcdClients, transformers, printing, ours("etcdscan", "audit", "verify", "rewrite", "migrate", "spool"))},
 	"internal/storedversions":           {directly: slices.Concat(etcdClients, printing), atAll: slices.Concat(transformers, ours("rewrite", "migrate"))},
+	"internal/witness":                  {directly: slices.Concat(etcdClients, printing), atAll: slices.Concat(transformers, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/keys":                     {directly: slices.Concat(etcdClients, printing), atAll: slices.Concat(transformers, ours("rewrite", "migrate"))},
 	"internal/residue":                  {directly: slices.Concat(etcdClients, []string{"log", "github.com/fatih"}), atAll: slices.Concat(kubeClients, transformers, ours("etcdscan/live", "rewrite", "migrate"))},
 	"internal/audit":                    {directly: []string{"os"}, atAll: slices.Concat(clients, transformers, ours("etcdscan/live", "rewrite", "migrate"))},

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -190,4 +191,17 @@ func (s *Survey) Distinct() []Server {
 		}
 	}
 	return distinct
+}
+
+// Each are the apiservers that are known of, each once, by address: those of Distinct, and the addresses that gave no answer where none
+// of these is known to have it.
+func (s *Survey) Each() []Server {
+	each := s.Distinct()
+	for _, server := range s.Servers {
+		if !server.Answered && (!server.extra && !s.stoodFor(server) || len(s.Servers) == 1) {
+			each = append(each, server)
+		}
+	}
+	slices.SortFunc(each, func(a, b Server) int { return strings.Compare(a.Address, b.Address) })
+	return each
 }

@@ -99,3 +99,30 @@ func TestSentence(t *testing.T) {
 		t.Error(short)
 	}
 }
+
+// TestEach has an address that leads nowhere: of an apiserver that another address leads to, or of one more.
+func TestEach(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(p *plane)
+		want  []int // answered or not, in the order of the list: 1 or 0
+	}{
+		{"all answer", func(*plane) {}, []int{1, 1}},
+		{"one is down", func(p *plane) { p.servers[1].down = true }, []int{0, 1}},
+		{"one by another address", func(p *plane) { p.servers[0].external = nowhere; p.endpoints[0] = nowhere }, []int{1, 1}},
+		{"one more", func(p *plane) { p.endpoints = append(p.endpoints, nowhere) }, []int{0, 1, 1}},
+		{"none answers", func(p *plane) { p.servers[0].down, p.servers[1].down = true, true }, []int{0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPlane(t, 2)
+			c.spoil(p)
+			var got []int
+			for _, s := range Ask(t.Context(), Request{Config: p.config(), Resources: []schema.GroupResource{}}).Each() {
+				got = append(got, map[bool]int{true: 1}[s.Answered])
+			}
+			if slices.Sort(got); !slices.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
