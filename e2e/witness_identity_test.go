@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +20,7 @@ import (
 // TestWitnessOfIdentity asks an apiserver who it is, and what it has loaded and written.
 func TestWitnessOfIdentity(t *testing.T) {
 	config := encryptionOf([]string{"secrets", "deployments.apps"}, "aescbc:key1", "identity")
-	p := startPlane(t, config, "--without-controller-manager", "--user", "nobody:auditors")
+	p := startPlane(t, config, "--without-controller-manager", "--user", "nobody:auditors", "--user", "auditor")
 	p.createSecrets(t, "default", "app", 5)
 	p.kubectl(t, "", "create", "deployment", "app", "--image=example.com/app")
 	p.secrets(t)
@@ -98,6 +100,30 @@ func TestWitnessOfIdentity(t *testing.T) {
 		}
 		if s := found.Servers[0]; s.MetricsRead || s.MetricsProblem != "403 Forbidden" || s.FlagsProblem != "403 Forbidden" || s.EncryptionConfig != "" || !s.StartedAt.IsZero() {
 			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("with the rights of docs/rbac.md", func(t *testing.T) {
+		text, err := os.ReadFile("../docs/rbac.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for block := range strings.SplitSeq(string(text), "```yaml\n") {
+			if manifest, _, _ := strings.Cut(block, "```"); strings.Contains(manifest, "svmctl-evidence") {
+				p.kubectl(t, manifest, "apply", "-f", "-")
+			}
+		}
+		p.kubectl(t, "", "create", "clusterrolebinding", "auditor", "--clusterrole=svmctl-evidence", "--user=auditor")
+		cfg := restConfig(t, p.userKubeconfig("auditor"))
+		await(t, 20*time.Second, "the apiserver to know the role", func(ctx context.Context) (bool, string) {
+			id := witness.Identify(ctx, cfg, time.Now)
+			return len(id.Unknown) == 0, fmt.Sprint(id.Unknown)
+		})
+		found := witness.APIServers(t.Context(), survey.Request{Config: cfg}, survey.Question{EncryptionConfig: hash})
+		if found.Agree == nil || !*found.Agree || !found.OverridesKnown || !found.Counted {
+			t.Errorf("%+v", found)
+		}
+		if rec := p.reconcile(t, cfg, "/registry"); !rec.Match {
+			t.Errorf("%+v", unequal(rec))
 		}
 	})
 	t.Run("apiservers that are not there", func(t *testing.T) {
