@@ -28,7 +28,7 @@ lint: ## gofmt, go vet and staticcheck over both modules
 	$(GO) vet ./... && bin/staticcheck ./...
 	cd playground && $(GO) vet ./... && ../bin/staticcheck ./...
 
-test: lint build playground bin/etcd-3.4 bin/kine bin/chromium ## everything, with real servers on loopback
+test: lint build playground bin/etcd-3.4 bin/kine bin/chromium bin/cosign ## everything, with real servers on loopback
 	cd playground && $(GO) test ./...
 	$(GO) test -timeout 30m ./...
 
@@ -46,6 +46,9 @@ bin/chromium: ## a browser to look at the pages of evidence with, where the syst
 
 bin/kine: testdata/kine/go.mod ## the default datastore of k3s, with a SQLite that needs no C compiler
 	cd testdata/kine && CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o ../../bin/kine github.com/k3s-io/kine
+
+bin/cosign: testdata/cosign/go.mod ## verifies signed bundles as anybody would; takes minutes the first time
+	cd testdata/cosign && CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o ../../bin/cosign github.com/sigstore/cosign/v3/cmd/cosign || echo "no cosign" >&2
 
 demo: build playground ## both stories, each on a control plane of its own
 	sh demo/demo.sh

@@ -71,7 +71,8 @@ if [ "$backend" = svm ]; then
 else
 	heading 'svmctl has what is stale rewritten, and reads etcd again'
 fi
-show 0 'Verdict: Complete' svmctl migrate "$name" --backend "$backend" --yes
+signing_key
+show 0 'Verdict: Complete' svmctl migrate "$name" --backend "$backend" --yes --evidence "$EVIDENCE/selfierequests" --cluster-label demo --reconcile-api --sign-key signing.key
 show 0 'Verdict: Complete' svmctl audit --prefix /registry/stable.example.com --expect-version "$name=stable.example.com/v2"
 stored_as cr1 v2 || fail "etcd holds cr1 as '$(stored cr1)'"
 
@@ -86,6 +87,9 @@ printf '$ kubectl get crd %s -o jsonpath={.status.storedVersions}\n' "$name"
 versions=$(kubectl get crd "$name" -o 'jsonpath={.status.storedVersions}')
 printf '%s\n' "$versions"
 [ "$versions" = '["v2"]' ] || fail 'storedVersions is not ["v2"]'
+
+heading 'What does the bundle of the migration say?'
+show 0 'SVM-E6  pass          The migration to the expected apiVersion was finished' svmctl evidence verify "$EVIDENCE/selfierequests"
 
 heading 'v1 goes from the definition, the webhook goes with it, and cr1 still reads as v2'
 run 0 kubectl apply -f selfierequests-v2.yaml

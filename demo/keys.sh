@@ -84,8 +84,19 @@ run 0 svmctl audit --prefix /registry/secrets --encryption-provider-config in-fo
 await_reload
 run 3 svmctl keys --encryption-provider-config encryption.yaml --can-remove aescbc:key2
 
-heading 'svmctl itself rewrites all that is stale, with no more than the verb patch'
-run 0 svmctl migrate --encryption-provider-config encryption.yaml --yes
+heading 'svmctl itself rewrites all that is stale, with no more than the verb patch, and leaves a signed bundle of it for the auditor'
+signing_key
+run 0 svmctl migrate --encryption-provider-config encryption.yaml --yes --evidence "$EVIDENCE/secrets" --cluster-label demo --reconcile-api --sign-key signing.key
+
+heading 'What does the bundle say, and is it as it was made?'
+show 0 'Verdict on the bundle: Complete' svmctl evidence verify "$EVIDENCE/secrets" --public-key "$EVIDENCE/secrets/signing-key.pub" --endpoints "$ETCDCTL_ENDPOINTS"
+for claim in E1 E2 E3 E4 E5 E6; do
+	grep -q "^SVM-$claim  pass" printed || fail "SVM-$claim does not pass"
+done
+
+heading 'The auditor draws a sample of what was signed'
+run 0 svmctl evidence disclose "$EVIDENCE/secrets" --index 17 --etcd-key /registry/secrets/shop/db-1 --out sample.json
+show 0 '2 records proven' svmctl evidence verify "$EVIDENCE/secrets" --sample sample.json
 
 heading 'Can key2 be removed from the file?'
 run 0 svmctl keys --encryption-provider-config encryption.yaml --can-remove aescbc:key2

@@ -6,6 +6,7 @@ PATH=$root/bin:$PATH
 work=$(mktemp -d)
 cd "$work"
 export PLAYGROUND_DIR="$work/plane"
+EVIDENCE=${EVIDENCE:-$work} # where bundles go
 background= # process ids of what runs beside the story
 
 cleanup() {
@@ -67,3 +68,9 @@ until_done() {
 }
 
 kubectl() { playground kubectl "$@"; }
+
+# signing_key makes a key to sign bundles with. Where there is no openssl, one that the control plane has made for itself stands in.
+signing_key() {
+	printf '$ openssl genpkey -algorithm ed25519 -out signing.key\n'
+	if ! openssl genpkey -algorithm ed25519 -out signing.key 2>/dev/null; then cp plane/pki/webhook.key signing.key; fi
+}

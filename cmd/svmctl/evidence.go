@@ -227,8 +227,7 @@ func (f *evidenceFlags) askAPI(ctx context.Context, at scene, o *evidence.Observ
 	if !f.reconcile {
 		return nil
 	}
-	o.Reconciliation, o.NotReconciled, err = reconcile(ctx, cfg, o)
-	return err
+	return reconcile(ctx, cfg, o)
 }
 
 // question is what every apiserver should have loaded.
@@ -256,13 +255,11 @@ func writingPlugins(c *encryption.Configuration) []string {
 	return names
 }
 
-// reconcile compares what was read with what the API lists. A text says why that was not to be had.
-func reconcile(ctx context.Context, cfg *rest.Config, o *evidence.Observed) (*evidence.Reconciliation, string, error) {
-	compared, _, err := witness.Reconcile(ctx, witness.Comparison{
+// reconcile compares what was read with what the API lists.
+func reconcile(ctx context.Context, cfg *rest.Config, o *evidence.Observed) error {
+	compared, leftOut, err := witness.Reconcile(ctx, witness.Comparison{
 		Config: cfg, Revision: o.Report.Source.Revision,
-		Covers: func(group, resource string) bool {
-			return o.Report.Covers(verify.Resource{Group: group, Name: resource})
-		},
+		Covers: func(group, resource string) bool { return o.Report.Covers(verify.Resource{Group: group, Name: resource}) },
 		Objects: func(yield func(witness.Object, error) bool) {
 			for o, err := range o.Records.Objects {
 				if !yield(witness.Object{Group: o.Group, Resource: o.Resource, Namespace: o.Namespace, Name: o.Name, ModRevision: o.ModRevision}, err) {
@@ -273,15 +270,17 @@ func reconcile(ctx context.Context, cfg *rest.Config, o *evidence.Observed) (*ev
 	})
 	switch {
 	case ctx.Err() != nil:
-		return nil, "", context.Cause(ctx)
+		return context.Cause(ctx)
 	case err != nil:
-		return nil, err.Error(), nil
+		o.NotReconciled = err.Error()
+		return nil
 	}
-	return compared, "", nil
+	o.Reconciliation, o.LeftOut = compared, leftOut
+	return nil
 }
 
 func unasked(why string) evidence.APIServers {
-	return evidence.APIServers{APIVersion: evidence.APIVersion, Kind: "EvidenceAPIServers", Why: why, Disagreements: []string{}, Missing: []string{}, Unchecked: []string{}, Servers: []evidence.APIServer{}}
+	return evidence.APIServers{APIVersion: evidence.APIVersion, Kind: "EvidenceAPIServers", Why: why, Disagreements: []string{}, Missing: []string{}, Gone: []string{}, Unchecked: []string{}, Servers: []evidence.APIServer{}}
 }
 
 // before is the bundle that the new one follows.

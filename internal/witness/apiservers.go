@@ -29,7 +29,7 @@ func FromSurvey(survey *apiservers.Survey, q apiservers.Question) *evidence.APIS
 	found := &evidence.APIServers{
 		APIVersion: evidence.APIVersion, Kind: "EvidenceAPIServers", Asked: true, Expected: q.EncryptionConfig,
 		Known: agreement.Known, Counted: agreement.Counted, Answered: agreement.Asked, Agree: agreement.Agree, Disagreements: []string{},
-		Missing: append([]string{}, agreement.Missing...), Unchecked: append([]string{}, agreement.Unchecked...), Servers: []evidence.APIServer{},
+		Missing: append([]string{}, agreement.Missing...), Gone: append([]string{}, agreement.Gone...), Unchecked: append([]string{}, agreement.Unchecked...), Servers: []evidence.APIServer{},
 	}
 	for _, d := range agreement.Disagreements {
 		found.Disagreements = append(found.Disagreements, d.String())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -31,8 +32,14 @@ func (j *judging) covered(ids map[string]bool)   { j.Exceptions = sortedKeys(ids
 func (j *judging) failing() bool                 { return len(j.against) > 0 }
 func (j *judging) unsettled() bool               { return len(j.open) > 0 }
 func (j *judging) state(format string, a ...any) { j.Statement = fmt.Sprintf(format, a...) }
-func (j *judging) inherit(other *judging)        { j.open = append(j.open, other.open...) }
-func (j *judging) limitedBy(ids ...string)       { j.Limitations = append(j.Limitations, ids...) }
+func (j *judging) inherit(other *judging) {
+	for _, why := range other.open {
+		if !slices.Contains(j.open, why) {
+			j.open = append(j.open, why)
+		}
+	}
+}
+func (j *judging) limitedBy(ids ...string) { j.Limitations = append(j.Limitations, ids...) }
 
 func (j *judging) claim() Claim {
 	c := j.Claim
@@ -67,7 +74,7 @@ func (o *Observed) claims(r *recorded) []Claim {
 	j := &judge{Observed: o, recorded: r, expected: o.expectedResources()}
 	j.where = fmt.Sprintf("At revision %d of etcd", o.Report.Source.Revision)
 	if o.file() {
-		j.where = fmt.Sprintf("In the file with SHA-256 %s, at revision %d", cmp.Or(o.Report.Source.SHA256, "(none)"), o.Report.Source.Revision)
+		j.where = fmt.Sprintf("In the file with SHA-256 %.12s…, at revision %d", o.Report.Source.SHA256, o.Report.Source.Revision)
 	}
 	found := j.completeness(among(j.expected))
 	encrypted := j.encrypted(found)
@@ -111,12 +118,17 @@ func (j *judge) subject() string {
 	return "objects of " + strings.Join(j.expected, ", ")
 }
 
-// completeness is what every claim about the population needs: that nothing is missing from it.
-func (j *judge) completeness(relevant func(resource string) bool) *judging {
+// reading is what every claim about stored values needs: that what was read is all that there is of some resources.
+func (j *judge) reading(relevant func(resource string) bool) *judging {
 	c := &judging{}
 	r := j.Report
 	if !r.Scope.Whole {
 		c.doubt("etcd was not read as a whole")
+	}
+	for _, e := range r.Judged() {
+		if relevant(e.Resource.String()) && !j.readAll(e.Resource) {
+			c.doubt("of %s only what lies under %s was read", e.Resource, strings.Join(r.Scope.Prefixes, ", "))
+		}
 	}
 	c.basis("every key under %s was read, %d keys, as many as the store itself counts at that revision", strings.Join(r.Scope.Prefixes, ", "), r.Totals.Keys)
 	for _, name := range j.Overrides {
@@ -125,7 +137,8 @@ func (j *judge) completeness(relevant func(resource string) bool) *judging {
 		}
 	}
 	for _, s := range j.APIServers.Servers {
-		for _, name := range s.Overrides {
+		for _, override := range s.Overrides {
+			name, _, _ := strings.Cut(override, "=")
 			if !slices.Contains(j.Overrides, name) && relevant(name) {
 				c.doubt("the apiserver at %s keeps %s in another etcd, which was not read", s.Address, name)
 			}
@@ -136,11 +149,38 @@ func (j *judge) completeness(relevant func(resource string) bool) *judging {
 			c.doubt("the file's own digest is %s", cmp.Or(r.Source.Integrity, "not known"))
 		}
 		c.basis("the file's own SHA-256 is %s", r.Source.Integrity)
+	}
+	return c
+}
+
+// readAll tells whether the prefixes reach all objects of a resource. Of a running etcd what the API lists shows which of several roots
+// are its own; of a file nothing does.
+func (j *judge) readAll(r verify.Resource) bool {
+	switch {
+	case j.Report.Scope.Found, r == verify.AnyResource, j.wholeRoots():
+		return true
+	case r.Wildcard():
+		return false
+	case !j.file():
+		return j.Report.Covers(r)
+	}
+	return !slices.ContainsFunc(j.Report.Roots, func(root string) bool {
+		dir := root + "/" + key.DirIn(root, r.Group, r.Name)
+		return !slices.ContainsFunc(j.Report.Scope.Prefixes, func(p string) bool { return strings.HasPrefix(dir, p) })
+	})
+}
+
+// completeness is what every claim about the population needs: that nothing is missing from it.
+func (j *judge) completeness(relevant func(resource string) bool) *judging {
+	c := j.reading(relevant)
+	if j.file() {
 		return c
 	}
 	switch a := j.Reconciliation; {
 	case a == nil:
 		c.doubt("nothing shows that etcd holds all that the API has: %s", cmp.Or(j.NotReconciled, "--reconcile-api was not given"))
+	case a.Revision != j.Report.Source.Revision:
+		c.doubt("the API listed revision %d, and etcd was read at revision %d", a.Revision, j.Report.Source.Revision)
 	default:
 		wrong := a.differing(relevant)
 		for _, res := range wrong {
@@ -150,20 +190,35 @@ func (j *judge) completeness(relevant func(resource string) bool) *judging {
 				c.doubt("%s: %d objects are in the API alone, %d in etcd alone, %d at another revision", res.Resource, res.OnlyInAPI, res.OnlyInEtcd, res.OtherRev)
 			}
 		}
-		for _, name := range j.expected {
-			listed := func(res Reconciled) bool { return res.Resource == name }
-			if !strings.Contains(name, "*") && relevant(name) && !slices.ContainsFunc(a.Resources, listed) {
-				c.doubt("%s were not compared with the API", name)
-			}
+		missing := j.uncompared(a, relevant)
+		for _, name := range missing {
+			c.doubt("%s were not compared with the API", name)
 		}
 		if len(a.Resources) == 0 {
 			c.doubt("nothing was compared with the API")
 		}
-		if len(wrong) == 0 && len(a.Resources) > 0 {
+		if len(wrong)+len(missing) == 0 && len(a.Resources) > 0 {
 			c.basis("the API lists the same objects at that very revision")
 		}
 	}
 	return c
+}
+
+// uncompared are the resources that matter, expected or found in etcd, that were not compared with the API.
+func (j *judge) uncompared(a *Reconciliation, relevant func(resource string) bool) []string {
+	names := make(map[string]bool)
+	for _, name := range j.expected {
+		names[name] = !strings.Contains(name, "*")
+	}
+	for _, n := range j.recorded.counts {
+		if e := n.form.entry; e.Resource != "" && !e.Unserved {
+			names[resourceName(e)] = true
+		}
+	}
+	for _, res := range a.Resources {
+		names[res.Resource] = false
+	}
+	return slices.DeleteFunc(sortedKeys(names), func(name string) bool { return !names[name] || !relevant(name) })
 }
 
 // differing are the resources of a comparison, of those that matter, of which etcd and the API do not hold the same.
@@ -218,11 +273,11 @@ func (j *judge) encrypted(found *judging) *judging {
 	approved := make(map[string]bool)
 	objects := j.population(c, approved, func(f *form) bool { return f.state == StatePlaintext })
 	c.covered(approved)
-	if objects == 0 {
-		c.doubt("there are none")
-	}
-	if len(j.expected) == 0 && len(j.Report.Judged()) > 0 {
+	switch {
+	case len(j.expected) == 0 && len(j.Report.Judged()) > 0:
 		c.doubt("no resource was expected to be encrypted")
+	case objects == 0:
+		c.doubt("there are none")
 	}
 	if later := j.Later; later != nil && later.Plaintext > 0 {
 		c.fail("%d objects were written in plaintext while the store was read", later.Plaintext)
@@ -292,6 +347,10 @@ func (j *judge) unread(c *judging) {
 			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(n.form.entry))
 		}
 	}
+	j.laterUnknown(c)
+}
+
+func (j *judge) laterUnknown(c *judging) {
 	if j.Later != nil && j.Later.Unknown > 0 {
 		c.doubt("%d objects that were written meanwhile are not understood", j.Later.Unknown)
 	}

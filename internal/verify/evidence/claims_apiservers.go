@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func (j *judge) sameConfiguration() *judging {
 		c.doubt("the apiservers were not asked: %s", a.Why)
 		return c
 	}
-	c.basis("%d apiservers answered of %d", a.Answered, a.Known)
+	c.basis("%d of %d apiservers answered", a.Answered, a.Known)
 	for _, s := range a.Disagreements {
 		c.fail("%s", s)
 	}
@@ -44,6 +45,9 @@ func (j *judge) sameConfiguration() *judging {
 	if a.Agree != nil && !*a.Agree && !c.failing() && !c.unsettled() {
 		c.fail("they do not agree")
 	}
+	if a.Answered < a.Known && !c.unsettled() {
+		c.doubt("%d of them did not answer", a.Known-a.Answered)
+	}
 	loaded := false
 	for _, s := range a.Servers {
 		if s.Answered && !s.MetricsRead {
@@ -51,8 +55,17 @@ func (j *judge) sameConfiguration() *judging {
 		}
 		loaded = loaded || s.EncryptionConfig != ""
 	}
-	if !loaded && !c.unsettled() {
+	for _, s := range a.Servers {
+		if want := cmp.Or(a.Expected, a.Servers[0].EncryptionConfig); loaded && s.Answered && s.EncryptionConfig != want && !c.failing() && !c.unsettled() {
+			c.fail("the apiserver at %s has loaded another one, or none", s.Address)
+		}
+	}
+	switch {
+	case loaded || c.unsettled():
+	case j.expectsKeys() || len(j.Report.Judged()) == 0:
 		c.fail("no apiserver has loaded one")
+	default:
+		c.doubt("no apiserver has loaded one, and nothing was expected to be encrypted")
 	}
 	return c
 }
@@ -66,6 +79,7 @@ func (j *judge) writes() *judging {
 	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
 		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
 	}
+	j.laterUnknown(c)
 	if !a.Asked {
 		c.doubt("the apiservers were not asked: %s", a.Why)
 		return c
@@ -75,7 +89,11 @@ func (j *judge) writes() *judging {
 	}
 	named := 0
 	for _, e := range j.Report.Judged() {
-		if !encrypts(e.Value) || e.Value.Key == "" {
+		switch {
+		case !encrypts(e.Value):
+			continue
+		case e.Value.Key == "":
+			c.doubt("%s: no key was expected", e.Resource)
 			continue
 		}
 		named++
@@ -141,6 +159,7 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 			rightBefore, otherBefore, _ := j.APIServers.Earlier[i].counted(want)
 			right, other = right-rightBefore, other-otherBefore
 			j.state5(c, j.APIServers.EarlierAt)
+			j.restarted(c)
 		}
 		switch reloaded := s.LoadedAt.After(s.StartedAt); {
 		case other == 0 && i >= 0:
@@ -154,6 +173,15 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)
 	}
 	return right
+}
+
+// restarted doubts what apiservers wrote between a migration's beginning and their own start: their counters do not tell.
+func (j *judge) restarted(c *judging) {
+	for _, s := range j.APIServers.Servers {
+		if s.Answered && (s.StartedAt.IsZero() || s.StartedAt.After(j.APIServers.EarlierAt)) {
+			c.inherit(&judging{open: []string{"the apiserver at " + s.Address + " was started later"}})
+		}
+	}
 }
 
 // counted is how much of a resource an apiserver has written as is expected, and otherwise. It is not ok where it counts all resources
@@ -187,16 +215,11 @@ func prefixesOf(v verify.Value) (provider, key string) {
 func (a APIServers) overridden() []string {
 	var names []string
 	for _, s := range a.Servers {
-		names = append(names, s.Overrides...)
+		for _, override := range s.Overrides {
+			name, _, _ := strings.Cut(override, "=")
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// summary is a sentence for scope.notCovered.
-func (a APIServers) summary() string {
-	if names := a.overridden(); len(names) > 0 {
-		return "another etcd, in which the apiservers keep " + strings.Join(names, ", ")
-	}
-	return ""
 }

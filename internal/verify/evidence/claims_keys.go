@@ -35,7 +35,7 @@ func (j *judge) underKey(found *judging) *judging {
 		})
 	})
 	c.covered(approved)
-	if objects == 0 {
+	if objects == 0 && named > 0 {
 		c.doubt("there are none")
 	}
 	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
@@ -84,6 +84,8 @@ func (j *judge) noOtherKey(found *judging) *judging {
 		default:
 			c.doubt("%s", k.Reason)
 		}
+		j.needing(c, k.Key)
+		c.inherit(j.reading(among(nil)))
 		return c
 	}
 	current := make(map[verify.Value]bool)
@@ -105,25 +107,64 @@ func (j *judge) noOtherKey(found *judging) *judging {
 		c.doubt("only %s was read", strings.Join(j.Report.Scope.Prefixes, ", "))
 	}
 	others := make(map[string]int64)
+	var seen []atrest.Encryption
 	for _, n := range j.recorded.counts {
 		e := n.form.entry
+		seen = append(seen, e.AtRest)
 		switch {
 		case e.AtRest.Provider == atrest.Identity:
 		case n.form.state == StateUnknown, n.form.state == StateError, e.AtRest.Provider == atrest.Unknown, e.Ambiguous:
 			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(e))
-		case !anyMatches(current, e.AtRest):
+		case len(current) > 0 && !anyMatches(current, e.AtRest):
 			others[describe(e)] += n.objects
 		}
 	}
+	kekUnknown(c, current, seen)
 	for _, k := range sortedKeys(others) {
 		c.fail("%d objects are %s", others[k], k)
 	}
 	if j.Later != nil && j.Later.OtherKey > 0 {
 		c.fail("%d objects were written under another key while the store was read", j.Later.OtherKey)
 	}
+	j.laterUnknown(c)
 	j.doubts(c, func(code verify.Code) bool { return !slices.Contains(ofVersions, code) })
 	c.inherit(found)
 	return c
+}
+
+// needing holds against the claim what of the records is under a key after all.
+func (j *judge) needing(c *judging, name string) {
+	v, err := verify.ParseValue(name)
+	for _, n := range j.recorded.counts {
+		if e := n.form.entry; err == nil && encrypts(v) && v.Matches(e.AtRest) {
+			c.fail("%d %s are under it", n.objects, resourceName(e))
+		}
+	}
+	if j.Later != nil && j.Later.OtherKey > 0 {
+		c.doubt("%d objects were written under another key than the expected one while the store was read", j.Later.OtherKey)
+	}
+}
+
+// kekUnknown doubts values of which an expectation of KMS without a key ID does not tell whether they are all under one key.
+func kekUnknown(c *judging, current map[verify.Value]bool, found []atrest.Encryption) {
+	for v := range current {
+		if v.Provider != string(atrest.KMS) || v.KeyID != "" {
+			continue
+		}
+		ids := make(map[string]bool)
+		for _, e := range found {
+			switch {
+			case !v.Matches(e):
+			case e.Version == atrest.V1:
+				c.doubt("some values are under KMS v1, which does not tell its key")
+			default:
+				ids[e.KeyID] = true
+			}
+		}
+		if len(ids) > 1 {
+			c.doubt("there are values under %d key IDs of %s, and none of them was expected", len(ids), v)
+		}
+	}
 }
 
 // wholeRoots tells whether the prefixes are all storage roots that are known.
@@ -184,11 +225,15 @@ func (j *judge) rotated(underKey, found *judging) *judging {
 	if keyed {
 		c.against = append(c.against, underKey.against...)
 		c.inherit(underKey)
-	} else {
+	}
+	if versioned || !keyed {
 		c.inherit(found)
 	}
 	if versioned {
 		j.atVersion(c)
+	}
+	if !keyed && !versioned {
+		c.doubt("nothing was expected, so that nothing shows what is finished")
 	}
 	return c
 }
@@ -228,9 +273,23 @@ func (j *judge) history() *judging {
 		return c
 	}
 	c.basis("%d older revisions, from revision %d on", h.Revisions, h.Compacted)
+	current := make(map[verify.Value]bool)
+	for _, e := range j.Report.Judged() {
+		switch {
+		case !encrypts(e.Value):
+		case e.Value.Key == "":
+			c.doubt("%s: no key was expected", e.Resource)
+		default:
+			current[e.Value] = true
+		}
+	}
+	if len(current) == 0 && !c.unsettled() {
+		c.doubt("no key was expected, so that none is another one")
+	}
+	var seen []atrest.Encryption
 	for _, g := range h.Groups {
 		r := verify.Resource{Group: g.Group, Name: g.Resource}
-		want, ok := j.Report.Judged().For(r)
+		want, ok := wanted(j.Report.Judged(), g.Root, r)
 		switch {
 		case g.Resource == "", ok && !encrypts(want.Value), !ok && len(j.Report.Judged()) > 0:
 		case g.AtRest.Provider == atrest.Unknown:
@@ -239,11 +298,17 @@ func (j *judge) history() *judging {
 			c.fail("%d older revisions of %s are in plaintext", g.Revisions, r)
 		case ok && !want.Value.Matches(g.AtRest):
 			c.fail("%d older revisions of %s are under another key", g.Revisions, r)
+		default:
+			seen = append(seen, g.AtRest)
 		}
 	}
-	if len(j.Report.Judged()) == 0 {
-		c.doubt("no key was expected, so that none is another one")
+	for _, e := range j.Report.Entries {
+		if want, ok := wanted(j.Report.Judged(), e.Root, verify.Resource{Group: e.Group.Group, Name: e.Resource}); ok && encrypts(want.Value) && e.Resource != "" {
+			seen = append(seen, e.AtRest)
+		}
 	}
+	kekUnknown(c, current, seen)
+	c.inherit(j.reading(among(j.expected)))
 	silent := 0
 	for _, m := range j.Cluster.EtcdMembers {
 		if !m.Answered {

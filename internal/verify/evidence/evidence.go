@@ -313,6 +313,7 @@ type APIServers struct {
 	Agree         *bool    `json:"agree"`
 	Disagreements []string `json:"disagreements"`
 	Missing       []string `json:"missing"`
+	Gone          []string `json:"gone"` // leases that are left of apiservers no longer there
 	Unchecked     []string `json:"unchecked"`
 	// OverridesKnown: every apiserver told whether it keeps resources in another etcd.
 	OverridesKnown bool        `json:"overridesKnown"`
@@ -338,7 +339,7 @@ type APIServer struct {
 	LoadedAt         time.Time         `json:"loadedAt,omitzero"` // since when it writes as it does; absent: not known
 	KMSKeyIDs        map[string]string `json:"kmsKeyIDHashes"`
 	EtcdPrefix       string            `json:"etcdPrefix"`
-	Overrides        []string          `json:"etcdServersOverrides"`
+	Overrides        []string          `json:"etcdServersOverrides"` // as RESOURCE=URL
 	Flags            map[string]string `json:"flags"` // of these alone: see apiservers.EvidenceFlags; empty: not told
 	FlagsProblem     string            `json:"flagsProblem"`
 	// Writes are the values that it encrypted since it was started, by the prefix that it gave them, and those that it read.

@@ -26,7 +26,8 @@ type Observed struct {
 	Later          *Later
 	LaterUnknown   string
 	Reconciliation *Reconciliation
-	NotReconciled  string // why there is none
+	NotReconciled  string   // why there is none
+	LeftOut        []string // groups that another apiserver serves, and of which this etcd holds nothing
 
 	Migration *Migration // nil: nothing was migrated
 	Rotation  *Rotation  // of Migration

@@ -92,6 +92,9 @@ func (o *Observed) scope(r *recorded) Scope {
 	if len(s.Overrides) > 0 {
 		s.NotCovered = append(s.NotCovered, "another etcd, in which the apiservers keep "+strings.Join(s.Overrides, ", "))
 	}
+	if len(o.LeftOut) > 0 {
+		s.NotCovered = append(s.NotCovered, "what other apiservers serve, wherever they keep it: "+strings.Join(o.LeftOut, ", "))
+	}
 	if !report.Scope.Found {
 		s.NotCovered = append(s.NotCovered, "whatever lies in this etcd beside "+strings.Join(report.Scope.Prefixes, ", "))
 	}
