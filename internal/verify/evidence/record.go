@@ -134,8 +134,8 @@ func formOf(e *etcdscan.Entry, expectations verify.Expectations) form {
 		KeyName: e.AtRest.Key, KeyIDHash: hashOf(e.AtRest.KeyID), StoredAs: e.Stored.APIVersion, Kind: e.Stored.Kind,
 		Encoding: stored(e.Stored.Encoding), Opened: e.Opened, Vouched: e.Authenticated, Note: e.Note,
 	}}
-	if e.Resource != "" {
-		want, ok := expectations.For(verify.Resource{Group: e.Group.Group, Name: e.Resource})
+	if e.Resource != "" && !e.Unserved {
+		want, ok := wanted(expectations, e.Root, verify.Resource{Group: e.Group.Group, Name: e.Resource})
 		f.judged = ok
 		f.expected = len(expectations) == 0 || ok && encrypts(want.Value)
 	}
@@ -148,6 +148,16 @@ func formOf(e *etcdscan.Entry, expectations verify.Expectations) form {
 	}
 	f.record.State, f.record.Codes = f.state, f.codes
 	return f
+}
+
+// wanted is what is expected of the objects of a resource under a storage root. An EncryptionConfiguration says nothing of those of
+// another apiserver.
+func wanted(es verify.Expectations, root string, r verify.Resource) (verify.Expectation, bool) {
+	e, ok := es.For(r)
+	if roots := e.Configured.Roots; len(roots) > 0 && !slices.Contains(roots, root) {
+		e.Value, ok = verify.Value{}, e.Version != ""
+	}
+	return e, ok
 }
 
 func (f *form) has(code verify.Code) bool { return slices.Contains(f.codes, code) }
@@ -190,8 +200,8 @@ func stateOf(faults []verify.Fault, f form) State {
 		return worst
 	case f.entry.Resource == "" || !f.judged && !f.expected:
 		return StateNotJudged
-	case !f.judged && f.entry.AtRest.Provider == atrest.Identity:
-		return StatePlaintext // nobody expected anything, and the claim is about everything
+	case f.expected && f.entry.AtRest.Provider == atrest.Identity:
+		return StatePlaintext // though no fault says so: where nobody expected anything, the claim is about everything
 	}
 	return StateOK
 }
