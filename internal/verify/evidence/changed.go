@@ -137,7 +137,7 @@ func (b *beside) compare(look *Look, each func(Record, *etcdscan.Entry)) (Compar
 		case !moreOurs:
 			order = -1
 		default:
-			order = strings.Compare(theirs.key, ours.Key)
+			order = strings.Compare(theirs.key, b.name(ours.Key))
 		}
 		switch {
 		case order < 0:
@@ -165,6 +165,14 @@ func (b *beside) compare(look *Look, each func(Record, *etcdscan.Entry)) (Compar
 	return c, nil
 }
 
+// name is a key as the records have it: in clear it is text.
+func (b *beside) name(etcdKey string) string {
+	if b.scan.Redaction.Mode == Names {
+		return string([]rune(etcdKey))
+	}
+	return etcdKey
+}
+
 // namedRecord is a record whose key is known.
 type namedRecord struct {
 	Record
@@ -186,15 +194,16 @@ func (b *beside) recorded(r io.Reader) iter.Seq2[namedRecord, error] {
 }
 
 // like tells whether a record is of the very value that was found. The name of its key may be told otherwise with an
-// EncryptionConfiguration than without, and follows from the value.
+// EncryptionConfiguration than without, where it has a colon in it or is no plain text.
 func (r namedRecord) like(t taken, e *etcdscan.Entry) bool {
+	sure := r.KeyName != "" && e.AtRest.Key != "" && !e.AtRest.KeyInferred && !e.Ambiguous
 	return r.Mod == strconv.FormatInt(t.Mod, 10) && r.Create == strconv.FormatInt(t.Create, 10) && r.Writes == strconv.FormatInt(t.Version, 10) &&
-		r.Provider == e.AtRest.Provider && r.Form == e.AtRest.Version
+		r.Provider == e.AtRest.Provider && r.Form == e.AtRest.Version && r.KeyIDHash == hashOf(e.AtRest.KeyID) && (!sure || r.KeyName == e.AtRest.Key)
 }
 
 // Scanned are the prefixes and the revision that a bundle speaks of, to read the same again.
 func (v *Verification) Scanned() (prefixes []string, revision int64, err error) {
-	if v.Scan == nil {
+	if v.Scan == nil || v.Scan.Audit == nil {
 		return nil, 0, errors.New("scan.json cannot be read, and so nobody knows what to read again")
 	}
 	return v.Scan.Audit.Scope.Prefixes, v.Scan.AsOf.Revision, nil

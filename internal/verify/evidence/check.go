@@ -22,7 +22,7 @@ import (
 const maxDocument = 256 << 20
 
 // ErrNoBundle means that a directory holds nothing that a bundle has.
-var ErrNoBundle = errors.New("this is no evidence bundle: it has no statement.json")
+var ErrNoBundle = errors.New("this is no evidence bundle: it has neither statement.json nor scan.json")
 
 // Verification is what came of checking a bundle.
 type Verification struct {
@@ -74,7 +74,7 @@ func (c *Checked) open(file, format string, a ...any) {
 
 func (c *Checked) add(verdict verify.Verdict, file, format string, a ...any) {
 	c.Verdict = c.Verdict.Worse(verdict)
-	c.Problems = append(c.Problems, Problem{File: file, Message: fmt.Sprintf(format, a...)})
+	c.Problems = append(c.Problems, Problem{File: inertLine(fmt.Sprintf("%.200s", file)), Message: fmt.Sprintf(format, a...)})
 }
 
 // conclude is the verdict over all checks.
@@ -106,7 +106,7 @@ func Check(ctx context.Context, dir string, key *PublicKey) (*Verification, erro
 	if err := c.digest(ctx); err != nil {
 		return nil, err
 	}
-	if _, ok := c.digests[StatementFile]; !ok {
+	if !c.has(StatementFile) && !c.has(ScanFile) {
 		return nil, ErrNoBundle
 	}
 	c.sums()
@@ -157,7 +157,16 @@ func (c *checking) digest(ctx context.Context) error {
 	})
 }
 
+func (c *checking) has(name string) bool {
+	_, ok := c.digests[name]
+	return ok
+}
+
+// read reads a file that was found to be a regular one: another could keep it waiting.
 func (c *checking) read(name string) ([]byte, error) {
+	if !c.has(name) {
+		return nil, fs.ErrNotExist
+	}
 	file, err := c.root.Open(name)
 	if err != nil {
 		return nil, err
@@ -212,7 +221,7 @@ func (c *checking) sums() {
 	}
 	for _, name := range sortedKeys(listed) {
 		if _, ok := of[name]; !ok {
-			check.wrong(printable(name), "SHA256SUMS names it, and it is missing")
+			check.wrong(name, "SHA256SUMS names it, and it is missing")
 		}
 	}
 	if len(check.Problems) == 0 {
@@ -231,7 +240,7 @@ func (c *checking) statement() {
 	check := c.begin("statement")
 	text, err := c.read(StatementFile)
 	if err != nil {
-		check.wrong(StatementFile, "it cannot be read")
+		check.wrong(StatementFile, "it is missing, or cannot be read")
 		return
 	}
 	var s Statement
@@ -255,12 +264,12 @@ func (c *checking) statement() {
 		}
 	}
 	for _, name := range sortedKeys(stated) {
-		if _, ok := c.digests[name]; !ok {
-			check.wrong(printable(name), "the statement speaks of it, and it is missing")
+		if !c.has(name) {
+			check.wrong(name, "the statement speaks of it, and it is missing")
 		}
 	}
 	for _, name := range []string{ScanFile, APIServersFile, VerifyFile} {
-		if _, ok := c.digests[name]; !ok {
+		if !c.has(name) {
 			check.wrong(name, "it is missing")
 		}
 	}
@@ -272,9 +281,13 @@ func (c *checking) signature(key *PublicKey) {
 	signature, err := c.read(SignatureFile)
 	public, keyErr := c.read(PublicKeyFile)
 	if err != nil {
+		// VERIFY.md lists the files of the bundle, and the statement has its digest.
+		listed, _ := c.read(VerifyFile)
 		switch {
 		case key != nil:
 			check.wrong("", "it is not signed")
+		case bytes.Contains(listed, []byte("- "+SignatureFile+"\n")):
+			check.wrong(SignatureFile, "it is missing: VERIFY.md lists it")
 		case keyErr == nil:
 			check.wrong(PublicKeyFile, "there is a key, and no signature")
 		}
@@ -295,7 +308,7 @@ func (c *checking) signature(key *PublicKey) {
 	}
 	if key == nil {
 		if len(check.Problems) == 0 {
-			check.open(SignatureFile, "--key names the public key to check it with")
+			check.open(SignatureFile, "--public-key names the public key to check it with")
 		}
 		return
 	}
@@ -334,7 +347,7 @@ func (c *checking) forms() {
 		{MigrationFile, &migration, func() { c.doc.Migration = &migration }},
 		{KeysFile, &keys, func() { c.doc.Keys = keys }},
 	} {
-		if _, ok := c.digests[file.name]; !ok {
+		if !c.has(file.name) {
 			continue
 		}
 		text, err := c.read(file.name)

@@ -196,8 +196,8 @@ func (v *Verification) CheckSample(text []byte, statement *Statement) {
 func (d Disclosed) prove(size int64, root string) (Record, error) {
 	var record Record
 	salt, err := hex.DecodeString(d.Salt)
-	if err != nil {
-		return record, errors.New("its salt is no hex")
+	if err != nil || len(salt) != saltLength {
+		return record, errors.New("its salt is none")
 	}
 	raw, err := compact(d.Record)
 	if err != nil || strictly(raw, &record) != nil {

@@ -119,6 +119,19 @@ func (s Selector) covers(o key.Object, codes []verify.Code) bool {
 	return len(codes) > 0 && !slices.ContainsFunc(codes, func(c verify.Code) bool { return !slices.Contains(s.Codes, c) })
 }
 
+// scrub takes key IDs out of what people wrote.
+func (e *Exceptions) scrub(s *scrubber) {
+	if e == nil {
+		return
+	}
+	for i := range e.Exceptions {
+		x := &e.Exceptions[i]
+		for _, text := range []*string{&x.ID, &x.Reason, &x.Approver, &x.Ticket} {
+			*text = s.text(*text)
+		}
+	}
+}
+
 // begin judges by the time of a scan which of the exceptions have expired.
 func (e *Exceptions) begin(at time.Time) {
 	for i := range e.Exceptions {

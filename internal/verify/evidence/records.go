@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/svmctl/svmctl/internal/audit"
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -256,9 +257,10 @@ func (t *rowWriter) close() error {
 	return cmp.Or(t.text.close(), t.csv.Error())
 }
 
-// inertCell keeps a spreadsheet from taking a text for a formula: names are whoever's who may create objects.
+// inertCell keeps a spreadsheet from taking a text for a formula: names are whoever's who may create objects. Some take wide characters
+// for the narrow ones.
 func inertCell(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + text
 	}
 	return text

@@ -77,8 +77,11 @@ func (r *Redactor) described() Redaction {
 
 func (r *Redactor) keyID() string { return hex.EncodeToString(r.derive("key ID", "")[:8]) }
 
+// saltLength is the same for every record, so that nobody can tell where else the salt of a leaf might end.
+const saltLength = 16
+
 // salt keeps the leaves beside one that is handed out from being guessed.
-func (r *Redactor) salt(etcdKey string) []byte { return r.derive("salt", etcdKey)[:16] }
+func (r *Redactor) salt(etcdKey string) []byte { return r.derive("salt", etcdKey)[:saltLength] }
 
 // opening is what makes a redacted name checkable by whoever is told the name and the opening of this one object.
 func (r *Redactor) opening(etcdKey string) []byte { return r.derive("name", etcdKey) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -47,8 +48,11 @@ func (o *Observed) newScrubber() *scrubber {
 	return &scrubber{ids}
 }
 
-// text puts hashes in the place of key IDs.
+// text puts hashes in the place of key IDs. A time is none, and stays one.
 func (s *scrubber) text(t string) string {
+	if _, err := time.Parse(time.RFC3339Nano, t); err == nil {
+		return t
+	}
 	for _, id := range s.ids {
 		hash := hashOf(id)
 		for from := 0; ; {
@@ -76,12 +80,27 @@ func inWord(t string, i int) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
 }
 
+// value scrubs what stands in a field.
+func (s *scrubber) value(field, text string) string {
+	if v, err := verify.ParseValue(text); err == nil && field == "value" {
+		return expectedValue(v) // of which only one part can be a key ID
+	}
+	if slices.Contains(kept, field) && slices.Contains(s.ids, text) {
+		return text
+	}
+	return s.text(text)
+}
+
+// kept are the fields that are left alone where they are the very word that is a key ID as well: they say something else.
+var kept = []string{"apiVersion", "kind", "provider", "version", "key", "resource", "group", "state", "result", "code", "severity", "type", "mode"}
+
 // document scrubs the strings of a JSON document and leaves the rest of it as it is.
 func (s *scrubber) document(doc []byte) ([]byte, error) {
 	if len(s.ids) == 0 {
 		return doc, nil
 	}
 	var out bytes.Buffer
+	field := ""
 	for i := 0; i < len(doc); {
 		if doc[i] != '"' {
 			out.WriteByte(doc[i])
@@ -96,11 +115,17 @@ func (s *scrubber) document(doc []byte) ([]byte, error) {
 			end++
 		}
 		end++
+		if end < len(doc) && doc[end] == ':' { // the name of a field, or of a resource
+			field = string(doc[i+1 : end-1])
+			out.Write(doc[i:end])
+			i = end
+			continue
+		}
 		var text string
 		if err := json.Unmarshal(doc[i:end], &text); err != nil {
 			return nil, err
 		}
-		if clean := s.text(text); clean == text {
+		if clean := s.value(field, text); clean == text {
 			out.Write(doc[i:end])
 		} else {
 			literal, err := json.Marshal(clean)

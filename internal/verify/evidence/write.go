@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 )
 
 // Options are what a bundle is to have beside what it always has.
@@ -58,8 +59,9 @@ func Write(dir string, o *Observed, opts Options) (*Document, error) {
 	if err := settle(partial); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(partial, dir); err != nil {
-		return nil, err
+	// Not os.Rename, which takes no directory's place, not even an empty one's.
+	if err := syscall.Rename(partial, dir); err != nil {
+		return nil, &os.LinkError{Op: "rename", Old: partial, New: dir, Err: err}
 	}
 	return doc, settle(filepath.Dir(dir))
 }
@@ -111,11 +113,12 @@ func (b *bundle) fill(o *Observed, opts Options) (*Document, error) {
 	if o.Exceptions != nil {
 		o.Exceptions.begin(o.Report.StartedAt)
 	}
+	scrub := o.newScrubber()
+	o.Exceptions.scrub(scrub)
 	recorded, err := b.records(o, opts.CSV)
 	if err != nil {
 		return nil, err
 	}
-	scrub := o.newScrubber()
 	doc, err := o.document(recorded, scrub)
 	if err != nil {
 		return nil, err
@@ -180,13 +183,15 @@ func (b *bundle) records(o *Observed, table bool) (r *recorded, err error) {
 
 // document is what the bundle says, without any KMS key ID.
 func (o *Observed) document(r *recorded, scrub *scrubber) (*Document, error) {
-	doc := &Document{APIServers: &o.APIServers, Exceptions: o.Exceptions.redacted(o.Redactor), Scan: new(Scan)}
-	text, err := scrub.encode(o.scan(r))
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(text, doc.Scan); err != nil {
-		return nil, err
+	doc := &Document{APIServers: new(APIServers), Exceptions: o.Exceptions.redacted(o.Redactor), Scan: new(Scan)}
+	for _, part := range []struct{ from, to any }{{o.scan(r), doc.Scan}, {o.APIServers, doc.APIServers}} {
+		text, err := scrub.encode(part.from)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, part.to); err != nil {
+			return nil, err
+		}
 	}
 	if o.Keys != nil {
 		text, err := scrub.encode(o.Keys)
