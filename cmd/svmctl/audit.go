@@ -174,7 +174,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 				}
 			}
 			if proof.asked() && result.Unsupported == nil {
-				at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: addresses, overrides: resourceNames(away(facts, etcd)), args: p.args}
+				at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: addresses, overrides: resourceNames(away(facts, etcd)), args: recorded(cmd, nil)}
 				doc, err := proof.collect(ctx, at, &evidence.Observed{Report: result, Records: recorder})
 				if err != nil {
 					return err

@@ -16,7 +16,7 @@ const docsDir = "../../docs"
 func TestCommandPagesAreCurrent(t *testing.T) {
 	generated := t.TempDir()
 	t.Setenv("HOME", "/root") // no path of the machine in a default
-	root := newRootCommand(nil, streams{}, func(string) (string, bool) { return "", false }, nil)
+	root := newRootCommand(streams{}, func(string) (string, bool) { return "", false }, nil)
 	root.DisableAutoGenTag = true
 	if err := doc.GenMarkdownTree(root, generated); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -64,6 +65,9 @@ func (f *etcdFlags) open(ctx context.Context) (*live.Store, error) {
 	}
 	for i, ep := range cfg.Endpoints {
 		cfg.Endpoints[i] = strings.TrimSpace(ep)
+		if withoutCredentials(cfg.Endpoints[i]) != cfg.Endpoints[i] {
+			return nil, usageError(errors.New("an endpoint is no place for credentials, and has no query"), "--etcd-user and --etcd-password-file, or --cert and --key")
+		}
 	}
 	return live.Open(ctx, cfg)
 }

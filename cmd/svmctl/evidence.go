@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/apiservers"
 	"github.com/svmctl/svmctl/internal/encryption"
+	"github.com/svmctl/svmctl/internal/residue"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/evidence"
 	"github.com/svmctl/svmctl/internal/verify/evidence/oscal"
@@ -33,6 +33,7 @@ import (
 type evidenceFlags struct {
 	dir, label, redact, redactionKey, exceptions, signKey, previous string
 	reconcile, oscal, junit, prom, csv                              bool
+	residue                                                         []string
 	set                                                             *pflag.FlagSet
 	env                                                             func(string) (string, bool)
 	bundle                                                          evidence.Options
@@ -41,6 +42,7 @@ type evidenceFlags struct {
 	clock                                                           func() time.Time
 	clockName                                                       string
 	earlier                                                         []evidence.APIServer // before anything was done
+	validFor                                                        time.Duration
 	earlierAt                                                       time.Time
 }
 
@@ -53,7 +55,9 @@ func addEvidenceFlags(set *pflag.FlagSet, env func(string) (string, bool)) *evid
 	set.StringVar(&f.redactionKey, "redaction-key", "", "`file` with the key of that hash, 32 bytes or more: keep it as long as the bundle")
 	set.StringVar(&f.exceptions, "exceptions", "", "YAML `file` of approved deviations, each with an approver and an expiry")
 	set.StringVar(&f.signKey, "sign-key", "", "PEM `file` with a private key (PKCS #8, ECDSA P-256 or Ed25519) to sign the bundle with")
+	set.DurationVar(&f.validFor, "valid-for", 0, "say in the bundle for how long it stands until another one is due, such as 2160h (default: nothing is said)")
 	set.StringVar(&f.previous, "previous", "", "`directory` of the bundle before this one, or none (default: the newest of this cluster beside the new one)")
+	set.StringArrayVar(&f.residue, "residue", nil, "for the bundle, look through a `file` of etcd's as well, or a copied data directory, for what is left of old keys and plaintext; repeatable")
 	set.BoolVar(&f.csv, "csv", false, "add the records as CSV, for sampling in a spreadsheet")
 	set.BoolVar(&f.oscal, "oscal", false, "add OSCAL assessment results 1.1.3")
 	set.BoolVar(&f.junit, "junit", false, "add the claims as JUnit test cases, for pipelines")
@@ -78,7 +82,7 @@ const sourceDateEpoch = "SOURCE_DATE_EPOCH"
 // prepare reads all that a bundle needs before anything else is done: nothing is worse than a long migration without its evidence.
 func (f *evidenceFlags) prepare() error {
 	if !f.asked() {
-		for _, name := range []string{"cluster-label", "reconcile-api", "redact", "redaction-key", "exceptions", "sign-key", "previous", "csv", "oscal", "junit", "prom"} {
+		for _, name := range []string{"cluster-label", "reconcile-api", "redact", "redaction-key", "exceptions", "sign-key", "previous", "valid-for", "residue", "csv", "oscal", "junit", "prom"} {
 			if f.set.Changed(name) {
 				return usageError(fmt.Errorf("--%s is about a bundle: it goes with --evidence", name))
 			}
@@ -171,16 +175,54 @@ func (f *evidenceFlags) collect(ctx context.Context, at scene, o *evidence.Obser
 			return nil, err
 		}
 	}
+	if err := f.lookThrough(ctx, at, o); err != nil {
+		return nil, err
+	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
 	o.FinishedAt = f.clock().UTC()
+	if f.validFor > 0 {
+		o.ValidUntil = o.FinishedAt.Add(f.validFor)
+	}
 	previous, err := f.before(o)
 	if err != nil {
 		return nil, err
 	}
 	o.Previous = previous
 	return evidence.Write(f.dir, o, f.bundle)
+}
+
+// lookThrough looks through the files of etcd's that were given.
+func (f *evidenceFlags) lookThrough(ctx context.Context, at scene, o *evidence.Observed) error {
+	if len(f.residue) == 0 {
+		return nil
+	}
+	report, err := residue.Run(ctx, residue.Request{Paths: f.residue, Config: at.unlocked.config(), Encryption: at.unlocked.named(), Version: version, Now: f.clock})
+	if err != nil {
+		return fmt.Errorf("looking through --residue: %w", err)
+	}
+	o.Residue, o.Residuals = report, &evidence.Residuals{Left: []string{}, Untold: append([]string{}, report.Warnings...)}
+	for _, file := range report.Files {
+		name := file.Path
+		if file.SHA256 != "" {
+			name += " (SHA-256 " + file.SHA256[:12] + "…)"
+		}
+		o.Residuals.Files = append(o.Residuals.Files, name)
+		if file.Problem != "" {
+			o.Residuals.Untold = append(o.Residuals.Untold, file.Path+": "+file.Problem)
+		}
+	}
+	for _, step := range report.Steps {
+		o.Residuals.Left = append(o.Residuals.Left, fmt.Sprintf("%d values are left behind in %s (%s)", step.Values, step.Path, step.Place))
+	}
+	for _, c := range report.Counts {
+		o.KeyIDs = append(o.KeyIDs, c.KeyID)
+	}
+	if report.Unread() && len(o.Residuals.Untold) == 0 {
+		o.Residuals.Untold = append(o.Residuals.Untold, "not everything could be looked through, or be judged")
+	}
+	return nil
 }
 
 // askEarly asks the apiservers what they have written before a migration begins, so that what they write meanwhile can be told.
@@ -259,7 +301,9 @@ func writingPlugins(c *encryption.Configuration) []string {
 func reconcile(ctx context.Context, cfg *rest.Config, o *evidence.Observed) error {
 	compared, leftOut, err := witness.Reconcile(ctx, witness.Comparison{
 		Config: cfg, Revision: o.Report.Source.Revision,
-		Covers: func(group, resource string) bool { return o.Report.Covers(verify.Resource{Group: group, Name: resource}) },
+		Covers: func(group, resource string) bool {
+			return o.Report.Covers(verify.Resource{Group: group, Name: resource})
+		},
 		Objects: func(yield func(witness.Object, error) bool) {
 			for o, err := range o.Records.Objects {
 				if !yield(witness.Object{Group: o.Group, Resource: o.Resource, Namespace: o.Namespace, Name: o.Name, ModRevision: o.ModRevision}, err) {
@@ -294,24 +338,9 @@ func (f *evidenceFlags) before(o *evidence.Observed) (*evidence.Previous, error)
 	return evidence.Before(f.previous)
 }
 
-// tool is this program and how it was called, the directory of the bundle left out.
+// tool is this program, and how it was called.
 func tool(args []string) evidence.Tool {
-	t := evidence.Tool{Name: "svmctl", Version: version, GoVersion: runtime.Version(), Arguments: []string{}}
-	for i := 0; i < len(args); i++ {
-		switch {
-		case args[i] == "--evidence":
-			i++
-		case strings.HasPrefix(args[i], "--evidence="):
-		case strings.HasPrefix(args[i], "--token="), strings.HasPrefix(args[i], "--password="):
-			name, _, _ := strings.Cut(args[i], "=")
-			t.Arguments = append(t.Arguments, name+"=…")
-		case args[i] == "--token", args[i] == "--password":
-			t.Arguments = append(t.Arguments, args[i], "…")
-			i++
-		default:
-			t.Arguments = append(t.Arguments, args[i])
-		}
-	}
+	t := evidence.Tool{Name: "svmctl", Version: version, GoVersion: runtime.Version(), Arguments: args}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
@@ -348,14 +377,17 @@ func actor(env func(string) (string, bool)) evidence.Actor {
 		a.OSUser = u.Username
 	}
 	a.Host, _ = os.Hostname()
+	if sudo, ok := env("SUDO_USER"); ok && sudo != "" {
+		a.OSUser += " (sudo by " + sudo + ")"
+	}
 	get := func(name string) string { v, _ := env(name); return v }
 	switch {
 	case get("GITHUB_ACTIONS") == "true":
-		a.CI = &evidence.ContinuousBuild{Provider: "GitHub Actions", RunURL: get("GITHUB_SERVER_URL") + "/" + get("GITHUB_REPOSITORY") + "/actions/runs/" + get("GITHUB_RUN_ID")}
+		a.CI = &evidence.ContinuousBuild{Provider: "GitHub Actions", RunURL: withoutCredentials(get("GITHUB_SERVER_URL") + "/" + get("GITHUB_REPOSITORY") + "/actions/runs/" + get("GITHUB_RUN_ID"))}
 	case get("GITLAB_CI") == "true":
-		a.CI = &evidence.ContinuousBuild{Provider: "GitLab CI", RunURL: get("CI_JOB_URL")}
+		a.CI = &evidence.ContinuousBuild{Provider: "GitLab CI", RunURL: withoutCredentials(get("CI_JOB_URL"))}
 	case get("BUILD_URL") != "":
-		a.CI = &evidence.ContinuousBuild{Provider: "Jenkins", RunURL: get("BUILD_URL")}
+		a.CI = &evidence.ContinuousBuild{Provider: "Jenkins", RunURL: withoutCredentials(get("BUILD_URL"))}
 	}
 	return a
 }
@@ -381,9 +413,9 @@ func (p *program) wrote(f *evidenceFlags, doc *evidence.Document) {
 	for _, c := range doc.Scan.Claims {
 		counts[c.Result]++
 	}
-	fmt.Fprintf(p.err, "svmctl: evidence in %s: %d claims pass, %d fail, %d are inconclusive\n", oneLine(f.dir), counts[evidence.Pass], counts[evidence.Fail], counts[evidence.Inconclusive])
+	fmt.Fprintf(p.err, "svmctl: evidence in %s, of %d claims: %d pass, %d fail, %d inconclusive\n", oneLine(f.dir), len(doc.Scan.Claims), counts[evidence.Pass], counts[evidence.Fail], counts[evidence.Inconclusive])
 	if doc.Signer == nil {
-		fmt.Fprintf(p.err, "svmctl: hint: it is not signed; there, %s\n", evidence.Attest)
+		fmt.Fprintf(p.err, "svmctl: hint: the bundle is not signed: --sign-key signs it, or in its directory %s\n", evidence.Attest)
 	}
 }
 

@@ -70,6 +70,13 @@ The claims are shown as they stand in the bundle; a claim that fails does not ma
 		if opts.Format == render.CSV {
 			return usageError(errors.New("evidence verify has no -o csv"))
 		}
+		if len(etcd.endpoints)+len(etcd.snapshots) == 0 {
+			for _, name := range []string{"cacert", "cert", "key", "etcd-user", "etcd-password-file", "redaction-key"} {
+				if cmd.Flags().Changed(name) {
+					return usageError(fmt.Errorf("--%s is for reading the store again: it goes with --endpoints or --snapshot", name), "--public-key names the key that the bundle has to be signed with")
+				}
+			}
+		}
 		var key *evidence.PublicKey
 		if publicKey != "" {
 			text, err := os.ReadFile(publicKey)

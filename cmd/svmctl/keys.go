@@ -155,7 +155,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 			return fmt.Errorf("writing the report: %w", err)
 		}
 		if proof.asked() {
-			at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: req.Addresses, overrides: overridden(req.Overrides), args: p.args}
+			at := scene{src: src, etcd: etcd, kube: kube, unlocked: unlocked, servers: req.Addresses, overrides: overridden(req.Overrides), args: recorded(cmd, nil)}
 			if err := p.proveKeys(ctx, proof, at, req, result); err != nil {
 				return fmt.Errorf("making the bundle: %w", err)
 			}

@@ -48,7 +48,7 @@ type streams struct {
 
 // run is the whole program but for signals and exit.
 func run(ctx context.Context, args []string, io streams, env func(string) (string, bool), host fs.FS) int {
-	root := newRootCommand(args, io, env, host)
+	root := newRootCommand(io, env, host)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if ctx.Err() != nil && err != nil {

@@ -23,13 +23,12 @@ Exit status:
 type program struct {
 	streams
 	env   func(string) (string, bool)
-	args  []string
 	host  fs.FS // the files of this machine, on which svmctl looks for an apiserver's; nil: it does not look
 	color string
 }
 
-func newRootCommand(args []string, io streams, env func(string) (string, bool), host fs.FS) *cobra.Command {
-	p := &program{streams: io, env: env, host: host, args: args}
+func newRootCommand(io streams, env func(string) (string, bool), host fs.FS) *cobra.Command {
+	p := &program{streams: io, env: env, host: host}
 	root := &cobra.Command{
 		Use:   "svmctl",
 		Short: "Prove how Kubernetes objects are stored in etcd, and migrate those that are stale",

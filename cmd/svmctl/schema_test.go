@@ -15,6 +15,7 @@ import (
 
 	"github.com/svmctl/svmctl/internal/keys"
 	"github.com/svmctl/svmctl/internal/migrate"
+	"github.com/svmctl/svmctl/internal/residue"
 	"github.com/svmctl/svmctl/internal/verify"
 	"github.com/svmctl/svmctl/internal/verify/evidence"
 )
@@ -26,6 +27,7 @@ var schemas = map[string]any{
 	evidence.ExceptionsFile: evidence.Exceptions{},
 	evidence.MigrationFile:  evidence.Migration{},
 	evidence.KeysFile:       keys.Report{},
+	evidence.ResidueFile:    residue.Report{},
 	evidence.StatementFile:  evidence.Statement{},
 	evidence.SignatureFile:  evidence.SigstoreBundle{},
 	"records.jsonl.json":    evidence.Line{},

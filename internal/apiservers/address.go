@@ -1,6 +1,7 @@
 package apiservers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -20,15 +21,23 @@ func ParseAddress(text string) (string, error) {
 	if !strings.Contains(t, "://") {
 		host, port, err := net.SplitHostPort(t)
 		if err != nil || host == "" || port == "" || strings.Contains(t, "/") {
-			return "", fmt.Errorf("parsing the apiserver's address %q: want host:port or an https URL", text)
+			return "", errAddress(text)
 		}
 		t = "https://" + t
 	}
 	u, err := url.Parse(t)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("parsing the apiserver's address %q: want host:port or an https URL", text)
+		return "", errAddress(text)
 	}
 	return hostPort(u) + strings.TrimRight(u.Path, "/"), nil
+}
+
+// errAddress does not repeat what may hold a password.
+func errAddress(text string) error {
+	if strings.ContainsAny(text, "@?") {
+		return errors.New("parsing an apiserver's address: want host:port or an https URL, without credentials and query")
+	}
+	return fmt.Errorf("parsing the apiserver's address %q: want host:port or an https URL", text)
 }
 
 func hostPort(u *url.URL) string {

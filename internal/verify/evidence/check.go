@@ -334,6 +334,7 @@ func (c *checking) forms() {
 		migration  Migration
 		report     json.RawMessage
 		keys       json.RawMessage
+		residue    json.RawMessage
 	)
 	migration.Report = &report
 	for _, file := range []struct {
@@ -346,6 +347,7 @@ func (c *checking) forms() {
 		{ExceptionsFile, &exceptions, func() { c.doc.Exceptions = &exceptions }},
 		{MigrationFile, &migration, func() { c.doc.Migration = &migration }},
 		{KeysFile, &keys, func() { c.doc.Keys = keys }},
+		{ResidueFile, &residue, func() { c.doc.Residue = residue }},
 	} {
 		if !c.has(file.name) {
 			continue
@@ -359,7 +361,7 @@ func (c *checking) forms() {
 			check.wrong(file.name, "it does not have the form that docs/schema tells")
 			continue
 		}
-		if again, err := encode(file.into); err != nil || !bytes.Equal(again, text) && file.name != KeysFile && file.name != MigrationFile {
+		if again, err := encode(file.into); err != nil || !bytes.Equal(again, text) && file.name != KeysFile && file.name != ResidueFile && file.name != MigrationFile {
 			check.wrong(file.name, "it is not written as svmctl writes it")
 		}
 		file.take()

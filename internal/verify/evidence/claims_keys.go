@@ -329,8 +329,15 @@ func (j *judge) history() *judging {
 // residuals is SVM-E8.
 func (j *judge) residuals() *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E8"}}
-	c.state("Nothing is left of old keys and of plaintext outside of the API: in free pages, write-ahead logs and snapshots.")
-	c.limitedBy("L5", "L6", "L7")
-	c.doubt("this run did not look there: svmctl residue reads the files of etcd, and backups are the operator's to attest")
+	c.limitedBy("L5", "L6", "L7", "L9")
+	r := j.Residuals
+	if r == nil {
+		c.state("Nothing is left of old keys and of plaintext outside of the API: in free pages, write-ahead logs and snapshots.")
+		c.doubt("nobody looked: --residue looks through files of etcd's")
+		return c
+	}
+	c.state("In the files of etcd's that were given, %s, nothing is left of old keys and of plaintext: not in older revisions, not in free pages, not in the write-ahead log.", strings.Join(r.Files, ", "))
+	c.against, c.open = r.Left, r.Untold
+	c.basis("%d files were looked through", len(r.Files))
 	return c
 }

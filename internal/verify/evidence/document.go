@@ -14,6 +14,7 @@ type Document struct {
 	Migration  *Migration  // nil: nothing was migrated
 	Exceptions *Exceptions // nil: none were given
 	Keys       any         // the KeyReport; nil: keys were not asked about
+	Residue    any         // the ResidueReport; nil: no file of etcd's was looked through
 	Files      []string    // that the bundle has once it is whole, sorted
 	Signer     *Signer     // nil: it is not signed
 }

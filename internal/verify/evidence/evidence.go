@@ -21,6 +21,7 @@ const (
 	ExceptionsFile = "exceptions.json"
 	MigrationFile  = "migration.json"
 	KeysFile       = "keys.json"
+	ResidueFile    = "residue.json"
 	OSCALFile      = "oscal-assessment-results.json"
 	JUnitFile      = "results.junit.xml"
 	PrometheusFile = "svmctl.prom"
@@ -164,6 +165,8 @@ type AsOf struct {
 	// Later is what was written after the revision until the end of the run; null: nobody could look.
 	Later        *Later `json:"later"`
 	LaterUnknown string `json:"laterUnknown"` // why
+	// ValidUntil is when the operator wants another bundle to have taken its place; absent: nothing was said.
+	ValidUntil time.Time `json:"validUntil,omitzero"`
 }
 
 // Later are the writes of judged resources after the revision.
@@ -340,7 +343,7 @@ type APIServer struct {
 	KMSKeyIDs        map[string]string `json:"kmsKeyIDHashes"`
 	EtcdPrefix       string            `json:"etcdPrefix"`
 	Overrides        []string          `json:"etcdServersOverrides"` // as RESOURCE=URL
-	Flags            map[string]string `json:"flags"` // of these alone: see apiservers.EvidenceFlags; empty: not told
+	Flags            map[string]string `json:"flags"`                // of these alone: see apiservers.EvidenceFlags; empty: not told
 	FlagsProblem     string            `json:"flagsProblem"`
 	// Writes are the values that it encrypted since it was started, by the prefix that it gave them, and those that it read.
 	Writes []Operations `json:"writes"`

@@ -17,6 +17,8 @@ var limitationTexts = []Limitation{
 	{ID: "L7", Text: "It was made by those who are audited, with their rights and their clock. Watch it being made, or make it again as VERIFY.md shows."},
 	{ID: "L8", Text: "Names are as etcd has them: a resource is what the path of its key says, an encryption key what its values are marked with. " +
 		"Whether a name means what it seems to mean nobody has checked."},
+	{ID: "L9", Text: "Of etcd's files only those were looked through that were given. That they are of this cluster, and all that there are (every member's, and every backup), " +
+		"the operator has to attest."},
 }
 
 // providerLimit is what cannot be shown of one provider.
@@ -46,7 +48,7 @@ var providerLimits = []providerLimit{
 
 // limitations are those that hold for a scan: opened, if every encrypted value in it was opened and is the object that its key names;
 // and the providers that were found, each with its version.
-func limitations(s *Scan, opened bool, providers map[string]bool) []Limitation {
+func limitations(s *Scan, opened, residue bool, providers map[string]bool) []Limitation {
 	encrypted := false
 	for provider, found := range providers {
 		encrypted = encrypted || found && provider != string(atrest.Identity)
@@ -80,6 +82,10 @@ func limitations(s *Scan, opened bool, providers map[string]bool) []Limitation {
 				continue
 			}
 			l.Text += keys
+		case "L9":
+			if !residue {
+				continue
+			}
 		case "L4":
 			if ciphers == "" {
 				continue

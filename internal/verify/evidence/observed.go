@@ -19,6 +19,7 @@ type Observed struct {
 	Clock         string
 	Corroboration []Corroboration
 	FinishedAt    time.Time // of the run, which ends after the scan
+	ValidUntil    time.Time // zero: nothing is said
 	Cluster       Cluster
 	Overrides     []string // resources that are known to lie in another etcd
 
@@ -33,6 +34,8 @@ type Observed struct {
 	Rotation  *Rotation  // of Migration
 	Keys      any        // the KeyReport; nil: keys were not asked about
 	CanRemove *KeyAnswer // nil: no key in particular was asked about
+	Residue   any        // the ResidueReport; nil: no file of etcd's was looked through
+	Residuals *Residuals // of Residue
 	KeyIDs    []string   // of KMS plugins, that Keys and Migration speak of; none stays in the bundle
 	Previous  *Previous
 }
@@ -46,6 +49,13 @@ type Rotation struct {
 	FromWhole   bool
 	From, To    int64 // revisions
 	Began, Done time.Time
+}
+
+// Residuals are what files of etcd's come to.
+type Residuals struct {
+	Files  []string // each with its digest, where it has one
+	Left   []string // what was left behind, and where
+	Untold []string // why that may not be all
 }
 
 // KeyAnswer is the answer to whether a key can be removed from the EncryptionConfiguration.

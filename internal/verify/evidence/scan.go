@@ -23,7 +23,8 @@ func (o *Observed) scan(r *recorded) *Scan {
 		APIVersion: APIVersion, Kind: "EvidenceScan", Tool: o.Tool, Actor: o.Actor,
 		Time:    Time{StartedAt: report.StartedAt, FinishedAt: o.FinishedAt, Clock: o.Clock, Corroboration: o.Corroboration},
 		Cluster: o.Cluster, Claims: o.claims(r), Scope: o.scope(r),
-		AsOf: AsOf{Revision: report.Source.Revision, Snapshot: report.Source.Path, SnapshotHash: report.Source.SHA256, Later: o.Later, LaterUnknown: o.LaterUnknown},
+		AsOf: AsOf{Revision: report.Source.Revision, Snapshot: report.Source.Path, SnapshotHash: report.Source.SHA256, Later: o.Later, LaterUnknown: o.LaterUnknown,
+			ValidUntil: o.ValidUntil},
 		Completeness: Completeness{Read: report.Totals.Keys, Counted: report.Counted, Whole: report.Scope.Whole, Outside: report.Scope.Outside,
 			API: o.Reconciliation, APIWhy: o.NotReconciled},
 		Population: r.population(), Merkle: r.merkle, Redaction: o.Redactor.described(), Exceptions: o.Exceptions.used(), Previous: o.Previous, Audit: report,
@@ -39,7 +40,7 @@ func (o *Observed) scan(r *recorded) *Scan {
 	s.Cluster.Unknown = append([]string{}, s.Cluster.Unknown...)
 	s.Cluster.EtcdMembers = append([]Member{}, s.Cluster.EtcdMembers...)
 	s.Time.Corroboration = append([]Corroboration{}, s.Time.Corroboration...)
-	s.Limitations = limitations(s, o.openedAll(r), o.providers())
+	s.Limitations = limitations(s, o.openedAll(r), o.Residuals != nil, o.providers())
 	for i := range s.Claims {
 		s.Claims[i].Limitations = slices.DeleteFunc(s.Claims[i].Limitations, func(id string) bool {
 			return !slices.ContainsFunc(s.Limitations, func(l Limitation) bool { return l.ID == id })

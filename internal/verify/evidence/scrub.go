@@ -92,7 +92,7 @@ func (s *scrubber) value(field, text string) string {
 }
 
 // kept are the fields that are left alone where they are the very word that is a key ID as well: they say something else.
-var kept = []string{"apiVersion", "kind", "provider", "version", "key", "resource", "group", "state", "result", "code", "severity", "type", "mode"}
+var kept = []string{"apiVersion", "kind", "id", "provider", "version", "key", "resource", "group", "state", "result", "code", "severity", "type", "mode"}
 
 // document scrubs the strings of a JSON document and leaves the rest of it as it is.
 func (s *scrubber) document(doc []byte) ([]byte, error) {

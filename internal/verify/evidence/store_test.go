@@ -130,6 +130,9 @@ func (l look) at(t testing.TB, src etcdscan.Source, origin audit.Source) *Observ
 		Cluster: Cluster{EtcdClusterID: report.Source.ClusterID}, APIServers: unasked("nobody did"), LaterUnknown: "nobody looked"}
 }
 
+// none is a report of nothing.
+func (look) none() *audit.Report { return &audit.Report{} }
+
 // live looks at a running etcd.
 func (l look) live(t testing.TB, server running) *Observed {
 	t.Helper()

@@ -193,12 +193,18 @@ func (o *Observed) document(r *recorded, scrub *scrubber) (*Document, error) {
 			return nil, err
 		}
 	}
-	if o.Keys != nil {
-		text, err := scrub.encode(o.Keys)
+	for _, report := range []struct {
+		in  any
+		out *any
+	}{{o.Keys, &doc.Keys}, {o.Residue, &doc.Residue}} {
+		if report.in == nil {
+			continue
+		}
+		text, err := scrub.encode(report.in)
 		if err != nil {
 			return nil, err
 		}
-		doc.Keys = json.RawMessage(text)
+		*report.out = json.RawMessage(text)
 	}
 	if o.Migration != nil {
 		text, err := scrub.encode(o.Migration)
@@ -226,6 +232,9 @@ func (d *Document) parts() map[string]any {
 	}
 	if d.Keys != nil {
 		parts[KeysFile] = d.Keys
+	}
+	if d.Residue != nil {
+		parts[ResidueFile] = d.Residue
 	}
 	return parts
 }

@@ -351,7 +351,7 @@ func verificationOf(d *evidence.Document) verification {
 	}
 	return verification{
 		Signed: true, Algorithm: d.Signer.Algorithm, Fingerprint: d.Signer.Fingerprint,
-		Own: "svmctl evidence verify --key KEY.pub .",
+		Own: "svmctl evidence verify --public-key KEY.pub .",
 		Cosign: "cosign verify-blob-attestation --key KEY.pub --bundle " + evidence.SignatureFile +
 			" --type " + evidence.PredicateType + " --insecure-ignore-tlog=true " + evidence.ScanFile,
 	}
