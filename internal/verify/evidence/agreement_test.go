@@ -22,6 +22,7 @@ func pass(id string) func(*Scan) {
 
 // A claim that is made to pass, with every digest made anew, is found wherever the rest of the bundle speaks against it.
 func TestForgedClaims(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	byKMS := func(o *Observed) {
 		o.APIServers.Servers[0].Writes = []Operations{wrote("secrets", "k8s:enc:kms:v2:vault:", 7)}
@@ -77,6 +78,7 @@ func TestForgedClaims(t *testing.T) {
 
 // Numbers that do not add up are found, with every digest made anew.
 func TestForgedNumbers(t *testing.T) {
+	t.Parallel()
 	forgeries(t, []forged{
 		{"population", ofScan(func(s *Scan) { s.Population[0].Objects++ }), ScanFile, "population comes to"},
 		{"population of records", ofScan(func(s *Scan) { s.Population[0].Objects++; s.Population[1].Objects-- }), RecordsFile, "do not add up"},
@@ -111,6 +113,7 @@ func TestForgedNumbers(t *testing.T) {
 
 // A claim of the statement alone is not one of the bundle.
 func TestForgedStatement(t *testing.T) {
+	t.Parallel()
 	_, unsigned, _ := bundles(t)
 	for name, change := range map[string]func(*Statement){
 		"a claim": func(s *Statement) { s.Predicate.Claims[0].Result = Inconclusive },

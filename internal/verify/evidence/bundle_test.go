@@ -128,6 +128,7 @@ func names(t testing.TB, dir string) []string {
 }
 
 func TestWrite(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	signer, _ := newKey(t, "ECDSA P-256")
 	report := Rendering{"report.md", func(w io.Writer, d *Document) error {
@@ -236,6 +237,7 @@ func TestWriteOverNothing(t *testing.T) {
 
 // The same snapshot with the same redaction key at the same time is the same bundle.
 func TestSameAgain(t *testing.T) {
+	t.Parallel()
 	server := startWith(t, usual())
 	path := save(t, server)
 	bundle := func(mode Mode, key []byte, at time.Time) map[string]string {

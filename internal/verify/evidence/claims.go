@@ -80,7 +80,7 @@ func (o *Observed) claims(r *recorded) []Claim {
 	encrypted := j.encrypted(found)
 	underKey := j.underKey(found)
 	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(j.completeness(among(nil))).claim(), j.sameConfiguration().claim(), j.writes().claim(),
-		j.rotated(underKey, j.completeness(among(j.versioned()))).claim(), j.history().claim(), j.residuals().claim()}
+		j.rotated(underKey, j.completeness(among(j.versioned()))).claim(), j.history().claim(), j.residuals(underKey).claim()}
 	return claims
 }
 

@@ -3,11 +3,10 @@ package evidence
 import (
 	"testing"
 	"time"
-
-	"github.com/svmctl/svmctl/internal/verify"
 )
 
 func TestClaimOfSameConfiguration(t *testing.T) {
+	t.Parallel()
 	two := func(change func(*APIServers)) func(*Observed) {
 		return func(o *Observed) {
 			writes := o.APIServers.Servers[0].Writes
@@ -48,6 +47,7 @@ func TestClaimOfSameConfiguration(t *testing.T) {
 }
 
 func TestClaimOfWrites(t *testing.T) {
+	t.Parallel()
 	writes := func(ops ...Operations) func(*Observed) {
 		return func(o *Observed) { o.APIServers.Servers[0].Writes = append([]Operations{}, ops...) }
 	}
@@ -101,11 +101,34 @@ func TestClaimOfWrites(t *testing.T) {
 	})
 }
 
-// E8 never passes, whatever is known.
 func TestClaimOfResiduals(t *testing.T) {
-	j := &judge{Observed: &Observed{}}
-	if c := j.residuals().claim(); c.Result != Inconclusive {
-		t.Errorf("%+v", c)
+	t.Parallel()
+	looked := func(r Residuals) func(*Observed) {
+		return func(o *Observed) { o.Residue, o.Residuals = residueOf(r), &r }
 	}
-	_ = verify.Complete
+	db := []string{"snap/db"}
+	judgedIn(t, []claimed{
+		{name: "nobody looked"},
+		{name: "nothing is left", change: looked(Residuals{Files: db}), want: "E8+"},
+		{name: "something is left", change: looked(Residuals{Files: db, Left: []string{"3 values"}}), want: "E8-", why: "3 values"},
+		{name: "not all could be looked through", change: looked(Residuals{Files: db, Untold: []string{"cut off"}}), why: "cut off"},
+		{name: "there were no files", change: looked(Residuals{})},
+		{name: "no key was expected", look: look{expect: everything}, store: values{"/registry/secrets/ns/a": aescbc("key2")}, change: looked(Residuals{Files: db}), want: "E2? E3? E5? E6? E7?"},
+		{name: "plaintext was expected", look: look{expect: []string{"secrets=identity"}}, store: values{"/registry/secrets/ns/a": plain("v1", "Secret", "ns", "a")},
+			change: looked(Residuals{Files: db}), want: "E1? E2? E3? E5? E6? E7?"},
+		{name: "what is live is old", store: usual().and(values{"/registry/secrets/ns/p": aescbc("key1")}), change: looked(Residuals{Files: db}), want: "E2- E3- E6-"},
+	})
+}
+
+// residueOf is a ResidueReport that says as much.
+func residueOf(r Residuals) map[string]any {
+	files, steps := []any{}, []any{}
+	for _, path := range r.Files {
+		files = append(files, map[string]any{"path": path, "kind": "database", "bytes": 1, "sha256": "", "integrity": "absent", "revision": 1, "compacted": 0, "freeBytes": 0, "problem": ""})
+	}
+	for range r.Left {
+		steps = append(steps, map[string]any{"path": "snap/db", "place": "free pages", "values": 3, "do": "etcdctl defrag", "why": "they are free"})
+	}
+	return map[string]any{"apiVersion": APIVersion, "kind": "ResidueReport", "tool": map[string]any{"version": "test"}, "startedAt": noon, "finishedAt": noon, "encryptionConfig": nil,
+		"files": files, "counts": []any{}, "steps": steps, "warnings": append([]string{}, r.Untold...)}
 }

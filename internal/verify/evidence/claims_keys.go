@@ -327,7 +327,7 @@ func (j *judge) history() *judging {
 }
 
 // residuals is SVM-E8.
-func (j *judge) residuals() *judging {
+func (j *judge) residuals(underKey *judging) *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E8"}}
 	c.limitedBy("L5", "L6", "L7", "L9")
 	r := j.Residuals
@@ -337,7 +337,15 @@ func (j *judge) residuals() *judging {
 		return c
 	}
 	c.state("In the files of etcd's that were given, %s, nothing is left of old keys and of plaintext: not in older revisions, not in free pages, not in the write-ahead log.", strings.Join(r.Files, ", "))
-	c.against, c.open = r.Left, r.Untold
+	c.against, c.open = slices.Clone(r.Left), slices.Clone(r.Untold)
+	switch {
+	case len(r.Files) == 0:
+		c.doubt("no file was looked through")
+	case !j.expectsKeys():
+		c.doubt("no key was expected, so that none is an old one")
+	case underKey.failing():
+		c.doubt("not all live objects are under the expected key, and what they are under is not called old here")
+	}
 	c.basis("%d files were looked through", len(r.Files))
 	return c
 }

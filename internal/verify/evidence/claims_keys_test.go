@@ -10,6 +10,7 @@ import (
 )
 
 func TestClaimsOfExceptions(t *testing.T) {
+	t.Parallel()
 	oddly := usual().and(values{"/registry/secrets/ns/p": plain("v1", "Secret", "ns", "p")})
 	approve := func(text string) func(*Observed) {
 		return func(o *Observed) {
@@ -41,6 +42,7 @@ func TestClaimsOfExceptions(t *testing.T) {
 }
 
 func TestClaimOfOneKey(t *testing.T) {
+	t.Parallel()
 	answer := func(key, answer string) func(*Observed) {
 		return func(o *Observed) { o.CanRemove = &KeyAnswer{key, answer, "so it is"} }
 	}
@@ -60,6 +62,7 @@ func TestClaimOfOneKey(t *testing.T) {
 }
 
 func TestClaimOfRotation(t *testing.T) {
+	t.Parallel()
 	rotation := func(change func(*Rotation)) func(*Observed) { return func(o *Observed) { change(o.Rotation) } }
 	versions := look{versions: []string{"selfierequests.stable.example.com=stable.example.com/v2"}}
 	crs := func(versions ...string) values {
@@ -92,6 +95,7 @@ func TestClaimOfRotation(t *testing.T) {
 }
 
 func TestClaimOfHistory(t *testing.T) {
+	t.Parallel()
 	byKMS := func(o *Observed) {
 		o.APIServers.Servers[0].Writes = []Operations{wrote("secrets", "k8s:enc:kms:v2:vault:", 7)}
 		o.APIServers.Servers[0].KMSKeyIDs["vault"] = hashOf("kek-2")
@@ -119,6 +123,7 @@ func TestClaimOfHistory(t *testing.T) {
 }
 
 func TestClaimsOfSnapshot(t *testing.T) {
+	t.Parallel()
 	server := startWith(t, usual())
 	path := save(t, server)
 	for _, c := range []claimed{

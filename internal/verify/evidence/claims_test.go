@@ -136,6 +136,7 @@ func extra(t *testing.T, r Reconciled) func(*Observed) {
 }
 
 func TestClaimsOfPopulation(t *testing.T) {
+	t.Parallel()
 	kms := look{expect: []string{"secrets=kms:vault:kek-2"}}
 	byKMS := func(o *Observed) {
 		o.APIServers.Servers[0].Writes = []Operations{wrote("secrets", "k8s:enc:kms:v2:vault:", 7)}
@@ -205,6 +206,7 @@ func TestClaimsOfPopulation(t *testing.T) {
 }
 
 func TestClaimsOfLaterWrites(t *testing.T) {
+	t.Parallel()
 	later := func(l Later) func(*Observed) { return func(o *Observed) { o.Later = &l } }
 	judgedIn(t, []claimed{
 		{name: "as expected", change: later(Later{Writes: 3})},

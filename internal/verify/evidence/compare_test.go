@@ -26,6 +26,7 @@ func compare(t *testing.T, dir string, r *Redactor, then *Look, why string, now 
 }
 
 func TestCompare(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	for _, mode := range []Mode{Names, HMAC} {
 		o := rich(t, server, mode)
@@ -61,6 +62,7 @@ func TestCompare(t *testing.T) {
 
 // Etcd tells what a bundle should have said, though every digest of it was made anew.
 func TestCompareForged(t *testing.T) {
+	t.Parallel()
 	server := startWith(t, usual().and(values{"/registry/secrets/ns/k": kmsV2("vault", "kek-1"), "/registry/secrets/ns/p": plain("v1", "Secret", "ns", "p")}))
 	for name, c := range map[string]struct {
 		change  func(lines []string) []string

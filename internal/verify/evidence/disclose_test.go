@@ -21,6 +21,7 @@ func alone(t *testing.T, sample []byte, statement *Statement) *Verification {
 }
 
 func TestDisclose(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	for _, mode := range []Mode{Names, HMAC} {
 		o := rich(t, server, mode)
@@ -99,6 +100,7 @@ func TestDiscloseRefuses(t *testing.T) {
 
 // A sample in which anything is changed proves nothing.
 func TestForgedSample(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	for _, mode := range []Mode{Names, HMAC} {
 		o := rich(t, server, mode)

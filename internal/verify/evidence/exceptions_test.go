@@ -150,6 +150,7 @@ func TestExceptionsExpire(t *testing.T) {
 
 // Each object is counted once, for the first exception that covers it, and exceptions.json tells how many.
 func TestExceptionsCount(t *testing.T) {
+	t.Parallel()
 	server := startWith(t, usual().and(values{"/registry/secrets/ns/p1": plain("v1", "Secret", "ns", "p1"), "/registry/secrets/ns/p2": plain("v1", "Secret", "ns", "p2"),
 		"/registry/secrets/ns/s": aescbc("key1")}))
 	o := look{expect: []string{"secrets=aescbc:key2"}}.live(t, server)

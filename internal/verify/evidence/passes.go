@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 
 	"github.com/svmctl/svmctl/internal/audit"
@@ -65,8 +66,17 @@ func (c *checking) against(claim string) Problem {
 			return in(ScanFile, "no history was read, or older revisions are not under the expected key")
 		}
 	case "SVM-E8":
-		if !c.has("residue.json") {
+		var residue struct {
+			Files           []struct{ Problem string }
+			Steps, Warnings []any
+		}
+		text, ok := c.doc.Residue.(json.RawMessage)
+		if !ok || json.Unmarshal(text, &residue) != nil {
 			return in(ScanFile, "nobody looked for residue")
+		}
+		told := !slices.ContainsFunc(residue.Files, func(f struct{ Problem string }) bool { return f.Problem != "" })
+		if len(residue.Files) == 0 || len(residue.Steps)+len(residue.Warnings) > 0 || !told {
+			return in(ResidueFile, "something is left behind, or not everything was looked through")
 		}
 	}
 	return Problem{}

@@ -13,6 +13,7 @@ import (
 
 // No cell of the table begins like a formula, whoever named the object.
 func TestTableIsInert(t *testing.T) {
+	t.Parallel()
 	all := values{}
 	odd := []string{"=cmd|calc!A0", "+1", "-1", "@SUM(1)", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", "a,b", `a"b`, "a\nb", "日本", "é", " =1", "'=1"}
 	for i, name := range odd {
@@ -65,6 +66,7 @@ func TestInertCell(t *testing.T) {
 
 // What cannot be written ends the writing, and nobody waits for ever.
 func TestWritingFails(t *testing.T) {
+	t.Parallel()
 	all := values{}
 	for i := range 3000 { // more than fits any buffer
 		all[fmt.Sprintf("/registry/secrets/ns/%05d", i)] = aescbc("key2")
@@ -98,6 +100,7 @@ func (n *narrow) Write(p []byte) (int, error) {
 
 // Keys that are no text are records as well.
 func TestKeysOfBytes(t *testing.T) {
+	t.Parallel()
 	server := startWith(t, values{"/registry/secrets/ns/\xfe": aescbc("key2"), "/registry/secrets/ns/\xff": aescbc("key2"), "/registry/secrets/ns/z": aescbc("key2"),
 		"/registry/secrets/ns/\x00<&>\u2028": aescbc("key2"), "/registry/secrets/ns/\xc3\xa9": aescbc("key2")})
 	for _, mode := range []Mode{Names, HMAC, Counts} {

@@ -69,6 +69,7 @@ func TestScrubDocument(t *testing.T) {
 
 // A bundle is sound whatever its key IDs are.
 func TestOddKeyIDs(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	for _, id := range []string{"kms", "v2", "secrets", "ok", "1", "2026", "00", "vault", "names", "identity", "aescbc", "etcd", "L1", "SVM-E1", "pass", "svmctl", "\x01\x02", "sha256", "hex:00", "ä"} {
 		fill(t, server, values{"/registry/secrets/ns/a": kmsV2("vault", id), "/registry/secrets/ns/b": aescbc("key1")})

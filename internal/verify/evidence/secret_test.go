@@ -97,6 +97,7 @@ func leaky(t *testing.T, server running, mode Mode) *Observed {
 }
 
 func TestNothingIsLetOut(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	signer, _ := newKey(t, "ECDSA P-256")
 	rendered := Rendering{"report.md", func(w io.Writer, d *Document) error {

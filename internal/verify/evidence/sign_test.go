@@ -22,6 +22,7 @@ import (
 )
 
 func TestSignedBundle(t *testing.T) {
+	t.Parallel()
 	o := rich(t, start(t), Names)
 	for _, algorithm := range []string{"ECDSA P-256", "Ed25519"} {
 		signer, private := newKey(t, algorithm)
@@ -163,6 +164,7 @@ func TestForgedSignature(t *testing.T) {
 
 // The statement is one by in-toto's own rules, and the numbers in it are exact.
 func TestStatementIsInToto(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	for _, mode := range []Mode{Names, HMAC, Counts} {
 		o := rich(t, server, mode)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFilesOfBundle(t *testing.T) {
+	t.Parallel()
 	signed, unsigned, key := bundles(t)
 	for _, b := range []struct {
 		dir string
@@ -63,6 +64,7 @@ func TestFilesOfBundle(t *testing.T) {
 
 // What is no regular file is wrong wherever it is, and is not opened.
 func TestIrregularFiles(t *testing.T) {
+	t.Parallel()
 	_, unsigned, _ := bundles(t)
 	outside := filepath.Join(t.TempDir(), "outside")
 	put(t, filepath.Dir(outside), "outside", []byte("x"))
@@ -99,8 +101,9 @@ func TestIrregularFiles(t *testing.T) {
 }
 
 func TestForeignFiles(t *testing.T) {
+	t.Parallel()
 	signed, unsigned, key := bundles(t)
-	for _, name := range []string{"extra.txt", ".hidden", "records.jsonl", "SHA256SUMS.bak", "residue.json"} {
+	for _, name := range []string{"extra.txt", ".hidden", "records.jsonl", "SHA256SUMS.bak", ResidueFile} {
 		for _, dir := range []string{signed, unsigned} {
 			dir = clone(t, dir)
 			put(t, dir, name, []byte("x"))

@@ -70,6 +70,7 @@ func forgeries(t *testing.T, cases []forged) {
 }
 
 func TestForgedRecords(t *testing.T) {
+	t.Parallel()
 	const root, sums = "Merkle root", "do not add up"
 	removed := relines(func(lines []string) []string { return lines[1:] })
 	added := relines(func(lines []string) []string {
@@ -122,6 +123,7 @@ func TestForgedRecords(t *testing.T) {
 
 // In a bundle that hides names, records are held by their root alone.
 func TestForgedHiddenRecords(t *testing.T) {
+	t.Parallel()
 	dir, _ := write(t, rich(t, start(t), HMAC), Options{})
 	sound(t, dir)
 	for name, change := range map[string]func([]string) []string{
@@ -143,6 +145,7 @@ func TestForgedHiddenRecords(t *testing.T) {
 
 // The statement and the signature of another bundle of the same key say nothing of this one.
 func TestSwappedStatement(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	signer, _ := newKey(t, "Ed25519")
 	o := rich(t, server, Names)

@@ -140,6 +140,7 @@ func flips(size int) []byte {
 
 // Every change of a byte of every file is found, and told of that file.
 func TestEveryByte(t *testing.T) {
+	t.Parallel()
 	signed, unsigned, _ := bundles(t)
 	tried := 0
 	for _, dir := range []string{signed, unsigned} {
@@ -189,6 +190,7 @@ func TestEveryByte(t *testing.T) {
 
 // The whole check finds them, with the sums made anew as well.
 func TestSomeBytes(t *testing.T) {
+	t.Parallel()
 	signed, unsigned, key := bundles(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, b := range []struct {
@@ -222,6 +224,7 @@ func TestSomeBytes(t *testing.T) {
 
 // Every byte of a statement and of its signature is held by the key.
 func TestEveryByteOfSignature(t *testing.T) {
+	t.Parallel()
 	signed, _, key := bundles(t)
 	statement, signature := file(t, signed, StatementFile), file(t, signed, SignatureFile)
 	for i := range statement {
