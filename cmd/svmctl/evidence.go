@@ -335,7 +335,11 @@ func (f *evidenceFlags) before(o *evidence.Observed) (*evidence.Previous, error)
 	case "":
 		return evidence.Newest(filepath.Dir(filepath.Clean(f.dir)), o.Cluster, o.Report.StartedAt), nil
 	}
-	return evidence.Before(f.previous)
+	previous, err := evidence.Named(f.previous, o.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("--previous %s: %w", f.previous, err)
+	}
+	return previous, nil
 }
 
 // tool is this program, and how it was called.

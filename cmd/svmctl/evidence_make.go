@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/svmctl/svmctl/cmd/svmctl/internal/render"
 	"github.com/svmctl/svmctl/internal/audit"
@@ -35,8 +37,18 @@ func (p *program) lookAgain(ctx context.Context, f *evidenceFlags, at scene, req
 	return report, recorder, nil
 }
 
+// afterInterrupt bounds how long a migration that was interrupted goes on for its bundle.
+const afterInterrupt = time.Minute
+
 // proveMigration makes a bundle of a migration: of what etcd holds now, and of how it came to that.
 func (p *program) proveMigration(ctx context.Context, f *evidenceFlags, at scene, req migrate.Request, result *migrate.Report) error {
+	if ctx.Err() != nil {
+		// What was done so far is evidence as well. A second signal ends the program at once.
+		fmt.Fprintf(p.err, "svmctl: making the bundle of what was done so far, for %s at most\n", afterInterrupt)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterInterrupt)
+		defer cancel()
+		ctx = bounded
+	}
 	last := result.Before
 	if result.After != nil {
 		last = result.After
@@ -81,7 +93,8 @@ func migrationOf(result *migrate.Report, named bool) (*evidence.Migration, error
 			order = append(order, c)
 		}
 		if named {
-			m.NotRewritten = append(m.NotRewritten, failure.Key)
+			m.NotRewritten = append(m.NotRewritten, evidence.Unwritten{Key: failure.Key, Resource: failure.Resource, Namespace: failure.Namespace, Name: failure.Name,
+				Code: failure.Code, Kind: failure.Kind.String(), Reason: failure.Reason, By: failure.By, Fields: append([]string{}, failure.Fields...), Text: failure.Text})
 		}
 	}
 	for _, c := range order {
@@ -90,7 +103,7 @@ func migrationOf(result *migrate.Report, named bool) (*evidence.Migration, error
 	}
 	if named {
 		if m.NotRewritten == nil {
-			m.NotRewritten = []string{}
+			m.NotRewritten = []evidence.Unwritten{}
 		}
 		return m, nil
 	}

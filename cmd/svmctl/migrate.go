@@ -198,7 +198,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 			at := scene{src: &source{store: store, live: store, origin: req.Origin}, etcd: etcd, kube: kube, unlocked: unlocked,
 				servers: req.APIServers.Addresses, overrides: resourceNames(away(facts, etcd)), args: recorded(cmd, args)}
 			if err := p.proveMigration(ctx, proof, at, req, result); err != nil {
-				return fmt.Errorf("making the bundle: %w", err)
+				return fmt.Errorf("making the bundle, after the report above: %w", err)
 			}
 		}
 		exit := migrationExit(result)

@@ -60,7 +60,7 @@ func rich(t testing.TB, server running, mode Mode) *Observed {
 	o.Rotation = &Rotation{Verdict: o.Report.Verdict, StaleBefore: 3, Rewritten: 3, FromWhole: true, From: 1, To: o.Report.Source.Revision, Began: noon, Done: noon}
 	o.Migration = &Migration{APIVersion: APIVersion, Kind: "EvidenceMigration", Report: migrated, Before: o.Report, After: o.Report, Failures: []FailureCount{}}
 	if mode == Names {
-		o.Migration.NotRewritten = []string{}
+		o.Migration.NotRewritten = []Unwritten{}
 	}
 	var err error
 	o.Exceptions, err = ParseExceptions([]byte("exceptions: [{id: X, selector: {resource: secrets, name: p}, expires: 2027-01-01, reason: so, approver: she}]"))

@@ -3,11 +3,34 @@ package evidence
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 )
+
+// ErrOtherCluster means that a bundle cannot follow another one: it speaks of something else.
+var ErrOtherCluster = errors.New("it is a bundle of another cluster")
+
+// sameCluster tells whether a statement speaks of a cluster, as far as both say which it is.
+func sameCluster(s *Statement, cluster Cluster) bool {
+	other := s.Predicate.Cluster
+	uid := other.KubeSystemNamespaceUID == "" || cluster.KubeSystemNamespaceUID == "" || other.KubeSystemNamespaceUID == cluster.KubeSystemNamespaceUID
+	return uid && other.EtcdClusterID == cluster.EtcdClusterID
+}
+
+// Named names the statement of a bundle that was named, for the one of a cluster that follows it. A file may follow any.
+func Named(dir string, cluster Cluster) (*Previous, error) {
+	s, err := ReadStatement(dir)
+	if err != nil {
+		return nil, err
+	}
+	if cluster.EtcdClusterID != "" && s.Predicate.Cluster.EtcdClusterID != "" && !sameCluster(s, cluster) {
+		return nil, ErrOtherCluster
+	}
+	return Before(dir)
+}
 
 // Before names the statement of a bundle, for the one that follows it.
 func Before(dir string) (*Previous, error) {
@@ -27,7 +50,7 @@ func Before(dir string) (*Previous, error) {
 // Newest is the newest bundle of a cluster among those in a directory, made before a time; nil if there is none. What is no bundle is
 // passed over.
 func Newest(dir string, cluster Cluster, before time.Time) *Previous {
-	if cluster.KubeSystemNamespaceUID == "" && cluster.EtcdClusterID == "" {
+	if cluster.EtcdClusterID == "" {
 		return nil // nothing tells which bundles are of this cluster
 	}
 	entries, err := os.ReadDir(dir)
@@ -41,7 +64,7 @@ func Newest(dir string, cluster Cluster, before time.Time) *Previous {
 			continue
 		}
 		s, err := ReadStatement(path)
-		if err != nil || s.Predicate.Cluster.KubeSystemNamespaceUID != cluster.KubeSystemNamespaceUID || s.Predicate.Cluster.EtcdClusterID != cluster.EtcdClusterID {
+		if err != nil || !sameCluster(s, cluster) {
 			continue
 		}
 		p, err := Before(path)

@@ -150,24 +150,27 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 		c.doubt("the apiserver at %s does not count its writes by resource: its release is too old", s.Address)
 		return 0
 	}
-	if other > 0 {
+	kms, since := want.Value.Provider == string(atrest.KMS), s.StartedAt
+	if other > 0 || kms && s.LoadedAt.After(since) {
 		// Of an apiserver that is the same process still, what it had written before is known, and can be left out.
 		i := slices.IndexFunc(j.APIServers.Earlier, func(e APIServer) bool {
 			return e.IDHash == s.IDHash && s.IDHash != "" && e.StartedAt.Equal(s.StartedAt) && !s.StartedAt.IsZero() && e.MetricsRead
 		})
 		if i >= 0 {
 			rightBefore, otherBefore, _ := j.APIServers.Earlier[i].counted(want)
-			right, other = right-rightBefore, other-otherBefore
-			j.state5(c, j.APIServers.EarlierAt)
+			right, other, since = right-rightBefore, other-otherBefore, j.APIServers.EarlierAt
+			j.state5(c, since)
 			j.restarted(c)
 		}
-		switch reloaded := s.LoadedAt.After(s.StartedAt); {
-		case other == 0 && i >= 0:
-		case reloaded:
-			c.doubt("the apiserver at %s wrote %d %s otherwise; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
-		default:
-			c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
-		}
+	}
+	switch reloaded := s.LoadedAt.After(since); {
+	case other == 0 && kms && reloaded:
+		c.doubt("the apiserver at %s has loaded its configuration or changed its KMS key at %s, and its counters do not tell one key of a plugin from another", s.Address, s.LoadedAt.UTC().Format(clock))
+	case other == 0:
+	case reloaded:
+		c.doubt("the apiserver at %s wrote %d %s otherwise; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
+	default:
+		c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
 	}
 	if want.Value.KeyID != "" && s.KMSKeyIDs[want.Value.Key] != hashOf(want.Value.KeyID) {
 		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)

@@ -58,6 +58,17 @@ func TestClaimOfWrites(t *testing.T) {
 		o.APIServers.Servers[0].Writes = []Operations{wrote("secrets", key1, 5), wrote("secrets", "key2:", 4)}
 		o.APIServers.Earlier, o.APIServers.EarlierAt = []APIServer{s}, noon.Add(-time.Minute)
 	}
+	kms := look{expect: []string{"secrets=kms:vault:kek-2"}}
+	// changed: the plugin came to its key half an hour after the apiserver was started; before tells how much was written when a migration began.
+	changed := func(o *Observed, before int64) {
+		s := &o.APIServers.Servers[0]
+		s.Writes, s.LoadedAt, s.KMSKeyIDs = []Operations{wrote("secrets", "k8s:enc:kms:v2:vault:", 7)}, noon.Add(-30*time.Minute), map[string]string{"vault": hashOf("kek-2")}
+		if before > 0 {
+			earlier := *s
+			earlier.Writes = []Operations{wrote("secrets", "k8s:enc:kms:v2:vault:", before)}
+			o.APIServers.Earlier, o.APIServers.EarlierAt = []APIServer{earlier}, noon.Add(-time.Minute)
+		}
+	}
 	judgedIn(t, []claimed{
 		{name: "of others", change: writes(wrote("secrets", "key2:", 7), wrote("configmaps", "", 7))},
 		{name: "of another key", change: writes(wrote("secrets", "key2:", 7), wrote("secrets", key1, 1)), want: "E5-", why: "1 secrets otherwise"},
@@ -80,6 +91,13 @@ func TestClaimOfWrites(t *testing.T) {
 				writes(wrote("secrets", "k8s:enc:kms:v2:vault:", 7))(o)
 				o.APIServers.Servers[0].KMSKeyIDs["vault"] = hashOf("kek-1")
 			}, want: "E5?"},
+		{name: "the plugin changed its key since the apiserver was started", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 0) }, want: "E5?", why: "one key of a plugin"},
+		{name: "the plugin changed its key before the migration", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 3) }},
+		{name: "the plugin changed its key before the migration, which wrote nothing", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 7) }, want: "E5?"},
+		{name: "the plugin changed its key during the migration", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) {
+			changed(o, 3)
+			o.APIServers.Servers[0].LoadedAt = noon.Add(-time.Second)
+		}, want: "E5?"},
 		{name: "under KMS v1", look: look{expect: []string{"secrets=kms:vault"}}, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")},
 			change: writes(wrote("secrets", "k8s:enc:kms:v2:vault:", 7), wrote("secrets", "k8s:enc:kms:v1:vault:", 7)), want: "E5-"},
 		{name: "of another key before the migration alone", change: before},

@@ -56,7 +56,7 @@ func (c claimed) observe(t *testing.T, server running) *Observed {
 	o.APIServers = asked(apiserver("a", wrote("secrets", "k8s:enc:aescbc:v1:", 7), wrote("secrets", "key2:", 7), wrote("secrets", "k8s:enc:kms:v2:vault:", 3)))
 	o.APIServers.Servers[0].Writes = o.APIServers.Servers[0].Writes[:2]
 	o.Rotation = &Rotation{Verdict: o.Report.Verdict, StaleBefore: 3, Rewritten: 3, FromWhole: true, From: 1, To: o.Report.Source.Revision, Began: noon.Add(-time.Minute), Done: noon}
-	o.Migration = &Migration{APIVersion: APIVersion, Kind: "EvidenceMigration", Report: migrated, Before: o.Report, After: o.Report, Failures: []FailureCount{}, NotRewritten: []string{}}
+	o.Migration = &Migration{APIVersion: APIVersion, Kind: "EvidenceMigration", Report: migrated, Before: o.Report, After: o.Report, Failures: []FailureCount{}, NotRewritten: []Unwritten{}}
 	if c.change != nil {
 		c.change(o)
 	}

@@ -368,8 +368,22 @@ type Migration struct {
 	After  *audit.Report `json:"after"`  // null: the run was interrupted
 	// Failures by what stopped them.
 	Failures []FailureCount `json:"failures"`
-	// Objects that were not rewritten; null where names are not shown.
-	NotRewritten []string `json:"notRewritten"`
+	// Objects that were not rewritten, each with its cause; null where names are not shown.
+	NotRewritten []Unwritten `json:"notRewritten"`
+}
+
+// Unwritten is one object that was not rewritten, as failures[] of a MigrationReport has it, without the apiserver's free text.
+type Unwritten struct {
+	Key       string   `json:"key"`
+	Resource  string   `json:"resource"`
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Code      int      `json:"code"` // HTTP status, 0 when there was no answer
+	Kind      string   `json:"kind"`
+	Reason    string   `json:"reason"`
+	By        string   `json:"by"` // webhook or policy
+	Fields    []string `json:"fields"`
+	Text      string   `json:"text"` // the cause in svmctl's words
 }
 
 // FailureCount is how often something stood in the way of a rewrite.

@@ -316,9 +316,9 @@ func hostile() *evidence.Document {
 	d.Migration.Before.Groups[0].Resource, d.Migration.After.Groups[0].AtRest.Key = hostileMarkdown, hostileMarkup
 	d.Migration.Report.(map[string]any)["targets"] = []map[string]any{{"resource": "*", "value": hostileControl, "from": hostileMarkup}}
 	d.Migration.Report.(map[string]any)["stopped"] = map[string]any{"message": hostileMarkdown, "hint": hostileMarkup}
-	d.Migration.NotRewritten = []string{hostileControl, hostileMarkup}
+	d.Migration.NotRewritten = []evidence.Unwritten{{Key: hostileControl, Text: "a webhook refuses", By: hostileMarkup}, {Key: hostileMarkup}}
 	for i := range 130 {
-		d.Migration.NotRewritten = append(d.Migration.NotRewritten, fmt.Sprintf("/registry/secrets/shop/basket-%03d", i))
+		d.Migration.NotRewritten = append(d.Migration.NotRewritten, evidence.Unwritten{Key: fmt.Sprintf("/registry/secrets/shop/basket-%03d", i), Text: "a webhook refuses"})
 	}
 	d.Migration.Failures = []evidence.FailureCount{{Resource: hostileMarkdown, Code: hostileMarkup, Objects: 132}}
 	return d

@@ -93,7 +93,7 @@ func provenance(s *evidence.Scan) []fact {
 			fact{Term: "Statement before this one", Texts: []string{fmt.Sprintf("of revision %s, %s", number(p.Revision), clock(p.ScannedAt))}},
 			fact{Term: "Its SHA-256", Texts: []string{p.SHA256}, Code: true})
 	} else {
-		facts = append(facts, fact{Term: "Statement before this one", Texts: []string{"none: this is the first of its chain"}})
+		facts = append(facts, fact{Term: "Statement before this one", Texts: []string{"none was named, and none of this cluster was found beside it"}})
 	}
 	return facts
 }

@@ -170,7 +170,13 @@ func rotationOf(m *evidence.Migration, keys *palette) (*rotation, error) {
 	for _, f := range m.Failures {
 		out.Failures = append(out.Failures, row{Cells: []string{f.Resource, f.Code, number(f.Objects)}, Loud: true})
 	}
-	out.Named = m.NotRewritten
+	for _, u := range m.NotRewritten {
+		why := u.Text
+		if u.By != "" {
+			why += ", by " + u.By
+		}
+		out.Named = append(out.Named, strings.TrimSuffix(u.Key+": "+why, ": "))
+	}
 	if n := len(out.Named); n > inRotation {
 		out.Named = out.Named[:inRotation]
 		out.More = fmt.Sprintf("and %s more: %s names them all", number(int64(n-inRotation)), evidence.MigrationFile)
