@@ -58,7 +58,7 @@ func TestChain(t *testing.T) {
 	if p := Newest(parent, cluster, noon); p == nil || *p != *want {
 		t.Errorf("the newest is %+v, and should be %+v", p, want)
 	}
-	for _, c := range []Cluster{{}, {KubeSystemNamespaceUID: "u"}, {EtcdClusterID: cluster.EtcdClusterID}} {
+	for _, c := range []Cluster{{}, {KubeSystemNamespaceUID: "u"}, {KubeSystemNamespaceUID: "v", EtcdClusterID: cluster.EtcdClusterID}, {KubeSystemNamespaceUID: "u", EtcdClusterID: "1"}} {
 		if p := Newest(parent, c, noon); p != nil {
 			t.Errorf("of %+v there is %+v", c, p)
 		}
@@ -68,6 +68,15 @@ func TestChain(t *testing.T) {
 	}
 	if _, err := Before(parent); err == nil {
 		t.Error("what is no bundle has a statement")
+	}
+	for _, c := range []struct {
+		cluster Cluster
+		ok      bool
+	}{{cluster, true}, {Cluster{}, true}, {Cluster{EtcdClusterID: cluster.EtcdClusterID}, true}, {Cluster{KubeSystemNamespaceUID: "v", EtcdClusterID: cluster.EtcdClusterID}, false},
+		{Cluster{KubeSystemNamespaceUID: "u", EtcdClusterID: "1"}, false}} {
+		if p, err := Named(second, c.cluster); (err == nil) != c.ok || c.ok && *p != *want {
+			t.Errorf("for %+v to follow it is %+v, %v", c.cluster, p, err)
+		}
 	}
 	// The statement before is a part of this one.
 	rescan(t, second, func(s *Scan) { s.Previous = nil })

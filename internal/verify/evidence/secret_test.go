@@ -85,7 +85,7 @@ func leaky(t *testing.T, server running, mode Mode) *Observed {
 	old.Groups = []audit.Group{{Resource: "secrets", AtRest: atrest.Encryption{Provider: atrest.KMS, Version: atrest.V2, Key: "vault", KeyID: canaryKeyID}, Objects: 1, Opened: "notTried"}}
 	o.Migration = &Migration{APIVersion: APIVersion, Kind: "EvidenceMigration", Report: migrated, Before: &old, After: o.Report, Failures: []FailureCount{}}
 	if mode == Names {
-		o.Migration.NotRewritten = []Unwritten{{Key: secret}}
+		o.Migration.NotRewritten = []Unwritten{{Key: secret, Fields: []string{}}}
 	}
 	o.KeyIDs = []string{canaryKeyID, canaryNewKeyID}
 	var err error
