@@ -9,9 +9,10 @@ func (c *checking) agreement() {
 		return
 	}
 	var objects int64
-	excepted := make(map[string]int64)
+	excepted, named := make(map[string]int64), make(map[string]int64)
 	for _, p := range s.Population {
 		objects += p.Objects
+		named[p.Resource] += p.Objects
 		if p.Exception != "" {
 			excepted[p.Exception] += p.Objects
 		}
@@ -48,6 +49,11 @@ func (c *checking) agreement() {
 	if a := s.Completeness.API; a != nil {
 		if a.Match && len(a.differing(among(nil))) > 0 {
 			check.wrong(ScanFile, "it says that the API matches, and lists differences")
+		}
+		for _, r := range a.Resources {
+			if r.Problem == "" && (r.InEtcd != named[r.Resource] || r.InEtcd-r.OnlyInEtcd != r.InAPI-r.OnlyInAPI) {
+				check.wrong(ScanFile, "of %s it compared %d objects of etcd with %d of the API, and population has %d", printable(r.Resource), r.InEtcd, r.InAPI, named[r.Resource])
+			}
 		}
 	}
 	c.passes(check)
