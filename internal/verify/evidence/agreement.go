@@ -1,5 +1,7 @@
 package evidence
 
+import "slices"
+
 // agreement checks that the numbers of a bundle add up, and that no claim passes against them.
 func (c *checking) agreement() {
 	check := c.begin("numbers")
@@ -39,6 +41,17 @@ func (c *checking) agreement() {
 		if x.Objects != excepted[x.ID] {
 			check.wrong(ScanFile, "the exception %s covers %d objects in one place and %d in another", printable(x.ID), x.Objects, excepted[x.ID])
 		}
+	}
+	for _, x := range s.Exceptions {
+		if x.Expired != !s.Time.StartedAt.Before(x.Expires) {
+			check.wrong(ScanFile, "the exception %s has an end, and it says otherwise whether that had come", printable(x.ID))
+		}
+	}
+	same := func(a, b ExceptionUse) bool {
+		return a.ID == b.ID && a.Expires.Equal(b.Expires) && a.Expired == b.Expired && a.Objects == b.Objects
+	}
+	if !slices.EqualFunc(c.doc.Exceptions.used(), s.Exceptions, same) {
+		check.wrong(ExceptionsFile, "its exceptions are not those of scan.json")
 	}
 	if (len(s.Exceptions) > 0) != (c.doc.Exceptions != nil) {
 		check.wrong(ExceptionsFile, "it has to be there if and only if there are exceptions")

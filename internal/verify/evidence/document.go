@@ -36,6 +36,8 @@ type Exceptions struct {
 	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"` // EvidenceExceptions
 	Exceptions []Exception `json:"exceptions"`
+
+	at time.Time // of the scan
 }
 
 // Exception is an approved deviation.

@@ -134,6 +134,7 @@ func (e *Exceptions) scrub(s *scrubber) {
 
 // begin judges by the time of a scan which of the exceptions have expired.
 func (e *Exceptions) begin(at time.Time) {
+	e.at = at
 	for i := range e.Exceptions {
 		e.Exceptions[i].Objects, e.Exceptions[i].Expired = 0, !at.Before(e.Exceptions[i].Expires)
 	}
@@ -149,7 +150,7 @@ func (e *Exceptions) match(o key.Object, codes []verify.Code) (id string, expire
 	for i := range e.Exceptions {
 		x := &e.Exceptions[i]
 		switch {
-		case !x.Selector.covers(o, codes):
+		case !x.Selector.covers(o, codes), x.Approved.After(e.at): // what is approved afterwards was not approved
 		case !x.Expired:
 			x.Objects++
 			return x.ID, false
