@@ -103,7 +103,7 @@ func (c *checking) records(ctx context.Context) error {
 		state                                           State
 	}
 	found := make(map[class]int64)
-	before := ""
+	before, rows := "", newRowSum()
 	for l, err := range readLines(ctx, file) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -126,6 +126,7 @@ func (c *checking) records(ctx context.Context) error {
 		if err := t.add(l.hash); err != nil {
 			return err
 		}
+		rows.add(rec)
 		if len(check.Problems) > 20 {
 			check.wrong(RecordsFile, "and so on")
 			return nil
@@ -140,6 +141,9 @@ func (c *checking) records(ctx context.Context) error {
 	}
 	if hex.EncodeToString(root[:]) != s.Merkle.Root {
 		check.wrong(RecordsFile, "its Merkle root is not the one in scan.json")
+	}
+	if c.has(CSVFile) && rows.digest() != c.digests[CSVFile] {
+		check.wrong(CSVFile, "it does not say what the records say")
 	}
 	for _, p := range s.Population {
 		found[class{p.Resource, p.Provider, p.Version, p.Key, p.KeyIDHash, p.Exception, p.State}] -= p.Objects

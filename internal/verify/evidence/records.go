@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -233,6 +235,11 @@ func (t *rowWriter) write(r Record) error {
 	if t == nil {
 		return nil
 	}
+	return t.csv.Write(r.row())
+}
+
+// row is the record in the order of columns. It follows from what stands in its line.
+func (r Record) row() []string {
 	var codes []string
 	for _, c := range r.Codes {
 		codes = append(codes, string(c))
@@ -244,9 +251,29 @@ func (t *rowWriter) write(r Record) error {
 	row := []string{r.Key, r.Resource, r.Group, r.Namespace, r.Mod, r.Create, r.Writes, string(r.Provider), r.Form, r.KeyName, r.KeyIDHash,
 		r.StoredAs, r.Kind, string(r.Encoding), string(r.Opened), vouched, r.Note, string(r.State), strings.Join(codes, " "), r.Exception}
 	for i, cell := range row {
-		row[i] = inertCell(cell)
+		row[i] = inertCell(string([]rune(cell)))
 	}
-	return t.csv.Write(row)
+	return row
+}
+
+// rowSum is the digest that records.csv has to have.
+type rowSum struct {
+	sum hash.Hash
+	csv *csv.Writer
+}
+
+func newRowSum() *rowSum {
+	s := &rowSum{sum: sha256.New()}
+	s.csv = csv.NewWriter(s.sum)
+	_ = s.csv.Write(columns) // a hash takes all
+	return s
+}
+
+func (s *rowSum) add(r Record) { _ = s.csv.Write(r.row()) }
+
+func (s *rowSum) digest() string {
+	s.csv.Flush()
+	return hex.EncodeToString(s.sum.Sum(nil))
 }
 
 func (t *rowWriter) close() error {

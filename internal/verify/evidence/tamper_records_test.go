@@ -78,6 +78,8 @@ func TestForgedRecords(t *testing.T) {
 	})
 	forgeries(t, []forged{
 		{"removed", removed, RecordsFile, root},
+		{"the table alone", raw(CSVFile, func(b []byte) []byte { return bytes.Replace(b, []byte("plaintext"), []byte("ok"), 1) }), CSVFile, "not say what the records say"},
+		{"a row less", raw(CSVFile, func(b []byte) []byte { return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1] }), CSVFile, "not say what the records say"},
 		{"removed, with its root", withRoot(removed), RecordsFile, sums},
 		{"removed, with its root and the numbers", both(withRoot(removed), ofScan(func(s *Scan) {
 			s.Completeness.Read--
