@@ -109,7 +109,7 @@ version are then StaleVersion, those of a resource that no API serves OrphanedRe
 		if proof.asked() && (candidate != "" || len(etcd.snapshots) > 1) {
 			return usageError(errors.New("--evidence speaks of one store, and not of a candidate"))
 		}
-		if err := proof.prepare(); err != nil {
+		if err := proof.prepare(len(etcd.snapshots) > 0); err != nil {
 			return err
 		}
 		addresses, err := servers.addresses()

@@ -76,11 +76,11 @@ func (f *evidenceFlags) recorder() *evidence.Recorder {
 	return new(evidence.Recorder)
 }
 
-// sourceDateEpoch stands in for the clock where a bundle is to be the same again: https://reproducible-builds.org/specs/source-date-epoch/
+// sourceDateEpoch stands in for the clock where a bundle of a file is to be the same again, and nowhere else: some shells set it. https://reproducible-builds.org/specs/source-date-epoch/
 const sourceDateEpoch = "SOURCE_DATE_EPOCH"
 
 // prepare reads all that a bundle needs before anything else is done: nothing is worse than a long migration without its evidence.
-func (f *evidenceFlags) prepare() error {
+func (f *evidenceFlags) prepare(file bool) error {
 	if !f.asked() {
 		for _, name := range []string{"cluster-label", "reconcile-api", "redact", "redaction-key", "exceptions", "sign-key", "previous", "valid-for", "residue", "csv", "oscal", "junit", "prom"} {
 			if f.set.Changed(name) {
@@ -124,7 +124,7 @@ func (f *evidenceFlags) prepare() error {
 	if f.previous != "" && f.previous != "none" && !evidence.IsBundle(f.previous) {
 		return &exitError{code: exitFailed, err: fmt.Errorf("--previous %s: %w", f.previous, evidence.ErrNoBundle)}
 	}
-	if text, ok := f.env(sourceDateEpoch); ok && text != "" {
+	if text, ok := f.env(sourceDateEpoch); ok && text != "" && file {
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || seconds < 0 {
 			return usageError(fmt.Errorf("%s=%q is no number of seconds", sourceDateEpoch, text))
@@ -158,7 +158,7 @@ type scene struct {
 
 // collect makes the bundle of what was seen.
 func (f *evidenceFlags) collect(ctx context.Context, at scene, o *evidence.Observed) (*evidence.Document, error) {
-	o.Redactor, o.Exceptions, o.Clock = f.redactor, f.approved, f.clockName
+	o.Redactor, o.Exceptions, o.Clock, o.Today = f.redactor, f.approved, f.clockName, time.Now()
 	o.Tool, o.Overrides = tool(at.args), at.overrides
 	o.Actor = actor(f.env)
 	o.Actor.EtcdUser, o.Actor.EtcdClientCert = at.etcd.config.User, clientCert(at.etcd)
@@ -228,8 +228,8 @@ func (f *evidenceFlags) lookThrough(ctx context.Context, at scene, o *evidence.O
 // askEarly asks the apiservers what they have written before a migration begins, so that what they write meanwhile can be told.
 func (f *evidenceFlags) askEarly(ctx context.Context, cfg *rest.Config, addresses []string, u *unlocked) {
 	if f.asked() {
-		f.earlierAt = f.clock().UTC()
 		f.earlier = witness.APIServers(ctx, apiservers.Request{Config: cfg, Addresses: addresses}, question(u)).Servers
+		f.earlierAt = f.clock().UTC()
 	}
 }
 

@@ -165,8 +165,10 @@ func (p *program) compare(ctx context.Context, etcd *etcdFlags, dir string, reda
 	then, err := look(revision)
 	why := ""
 	switch {
-	case errors.Is(err, etcdscan.ErrCompacted), errors.Is(err, etcdscan.ErrFutureRevision):
-		why = err.Error()
+	case errors.Is(err, etcdscan.ErrCompacted):
+		why = etcdscan.ErrCompacted.Error()
+	case errors.Is(err, etcdscan.ErrFutureRevision):
+		why = etcdscan.ErrFutureRevision.Error()
 	case err != nil:
 		return fmt.Errorf("reading the store at revision %d: %w", revision, err)
 	default:

@@ -168,6 +168,8 @@ func hintsFor(err error) []string {
 		return []string{"kine can be read from 0.16.5 or 0.17.1 on, in SQLite, PostgreSQL or MySQL: update k3s, or use a server with embedded etcd (--cluster-init)"}
 	case errors.Is(err, live.ErrSeveralKine):
 		return []string{"name one endpoint"}
+	case errors.Is(err, evidence.ErrPrefixNames):
+		return []string{"read the whole resource, or show names: --redact names"}
 	case errors.Is(err, evidence.ErrNoBundle):
 		return []string{"name the directory that --evidence made"}
 	case errors.Is(err, evidence.ErrNoRedactionKey):

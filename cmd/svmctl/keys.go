@@ -80,7 +80,7 @@ It only reads. --can-remove exits with 0 for yes, 3 for no and 4 for unknown.`,
 		if proof.asked() && len(kept) > 0 {
 			return usageError(errors.New("--evidence speaks of one store: it does not go with --snapshots"))
 		}
-		if err := proof.prepare(); err != nil {
+		if err := proof.prepare(len(etcd.snapshots) > 0); err != nil {
 			return err
 		}
 		if settle < 0 {

@@ -115,7 +115,7 @@ An interrupted run needs no state: the same command finds in etcd what is left. 
 		if proof.asked() && flags.dryRun != "none" {
 			return usageError(errors.New("--evidence is of what was done: it does not go with --dry-run"))
 		}
-		if err := proof.prepare(); err != nil {
+		if err := proof.prepare(false); err != nil {
 			return err
 		}
 		facts, err := p.locate(etcd, kube, enc)

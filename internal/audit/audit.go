@@ -100,6 +100,10 @@ func (r *Report) look(ctx context.Context, req Request) error {
 	}
 	if outside, err := etcdscan.CountOutside(ctx, req.Store, scope, result.Pin.Revision); err == nil {
 		r.Scope.Outside = &outside
+		if n, err := req.Store.Count(ctx, etcdscan.Key(key.CompactRevision), result.Pin.Revision); err == nil {
+			foreign := outside - n // no storage root is empty, so that it is among them
+			r.Foreign = &foreign
+		}
 	}
 	if req.History {
 		if err := r.lookBack(ctx, req, scope, result.Pin.Revision); err != nil {

@@ -37,6 +37,7 @@ type Report struct {
 	History      *History         `json:"history"` // null: nobody looked
 	FindingCount int64            `json:"findingCount"`
 	Counted      int64            `json:"-"` // keys in the scope, by the store's own count
+	Foreign      *int64           `json:"-"` // of Scope.Outside, what is not the record of apiservers' compactions; null: not counted
 	Bounds       etcdscan.Scope   `json:"-"` // Scope, as it was read
 	Roots        []string         `json:"-"` // storage roots by which the keys were named; one may lie within another
 	Entries      []etcdscan.Entry `json:"-"` // the groups with all that they were judged by

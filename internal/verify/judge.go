@@ -21,11 +21,7 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 		faults = append(faults, Fault{Code: OrphanedResource, Severity: Warning, Found: g.Stored.APIVersion,
 			Message: "no API serves this resource: nothing can read its objects or write them again"})
 	}
-	e, ok := es.For(resource)
-	if ok && !e.Configured.governs(g.Root) {
-		e.Value, e.Configured = Value{}, Configured{}
-		ok = e.Version != "" || e.Declared.Asked
-	}
+	e, ok := es.ForGroup(g)
 	if !ok {
 		return faults
 	}
@@ -39,6 +35,16 @@ func (es Expectations) Judge(g etcdscan.Group) []Fault {
 		}
 	}
 	return e.Configured.asCandidate(append(faults, e.judge(g)...), g)
+}
+
+// ForGroup is the expectation of the objects of a group: that of their resource, where it is meant for their storage root.
+func (es Expectations) ForGroup(g etcdscan.Group) (Expectation, bool) {
+	e, ok := es.For(Resource{Group: g.Group, Name: g.Resource})
+	if ok && !e.Configured.governs(g.Root) {
+		e.Value, e.Configured = Value{}, Configured{}
+		ok = e.Version != "" || e.Declared.Asked
+	}
+	return e, ok
 }
 
 // byteFaults are those that hold whatever anybody expects.

@@ -28,8 +28,8 @@ const (
 	NoteElsewhere    = "custom resource directory of a resource that is stored elsewhere"
 )
 
-// compactRevision lies outside every root: https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/etcd3/compact.go
-const compactRevision = "compact_rev_key"
+// CompactRevision is where apiservers record how far they have had etcd compacted. It lies outside every root: https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/etcd3/compact.go
+const CompactRevision = "compact_rev_key"
 
 // Object is what a key says about itself.
 type Object struct {
@@ -58,7 +58,7 @@ func (o Object) Internal() bool {
 // Parse names the object under k inside the storage root root, which has no trailing slash (e.g. "/registry", or "" for keys like "/pods/a/b").
 // For an API object it allocates nothing: the strings of the result are parts of its arguments.
 func Parse(root, k string) Object {
-	if k == compactRevision {
+	if k == CompactRevision {
 		return Object{Note: NoteCompactRevision}
 	}
 	if len(k) <= len(root) || k[len(root)] != '/' || k[:len(root)] != root {

@@ -68,9 +68,9 @@ func (v *Verification) Compare(ctx context.Context, dir string, redactor *Redact
 	}
 	b := &beside{ctx: ctx, dir: dir, scan: scan, redactor: redactor}
 	if then == nil {
-		check.basis(why)
+		check.open("", "not compared at the revision of the bundle: %s", why)
 	} else {
-		c, err := b.compare(then, func(l Record, e *etcdscan.Entry) {})
+		c, err := b.compare(then, func(*namedRecord, *taken, *etcdscan.Entry) {})
 		if err != nil {
 			return err
 		}
@@ -85,18 +85,29 @@ func (v *Verification) Compare(ctx context.Context, dir string, redactor *Redact
 			expected[p.Resource] = true
 		}
 	}
+	// What was written up to the revision of the bundle, and is still there, has to be recorded as it is.
+	var contradicted int64
 	var err error
-	v.Changed.Now, err = b.compare(now, func(_ Record, e *etcdscan.Entry) {
-		if e != nil && e.AtRest.Provider == atrest.Identity && expected[resourceName(e)] {
+	v.Changed.Now, err = b.compare(now, func(recorded *namedRecord, found *taken, e *etcdscan.Entry) {
+		if found == nil {
+			return
+		}
+		if e.AtRest.Provider == atrest.Identity && expected[resourceName(e)] {
 			v.Changed.PlaintextNow++
 		}
+		if found.Mod <= scan.AsOf.Revision || found.Create <= scan.AsOf.Revision && (recorded == nil || recorded.Create != strconv.FormatInt(found.Create, 10)) {
+			contradicted++
+		}
 	})
-	return err
-}
-
-// basis notes what could not be looked at, and is nobody's fault.
-func (c *Checked) basis(why string) {
-	c.Problems = append(c.Problems, Problem{Message: "not compared at the revision of the bundle: " + why})
+	switch {
+	case err != nil:
+		return err
+	case now.Revision < scan.AsOf.Revision:
+		check.open("", "the store is at revision %d, before that of the bundle", now.Revision)
+	case contradicted > 0:
+		check.wrong(RecordsFile, "%d keys were in etcd at revision %d already, and are not recorded as they were", contradicted, scan.AsOf.Revision)
+	}
+	return nil
 }
 
 // beside compares the records of a bundle with those of a scan.
@@ -108,7 +119,7 @@ type beside struct {
 }
 
 // compare merges both, which are in the order of the keys. Each is told of whatever is not the same: a record, an entry, or both.
-func (b *beside) compare(look *Look, each func(Record, *etcdscan.Entry)) (Comparison, error) {
+func (b *beside) compare(look *Look, each func(*namedRecord, *taken, *etcdscan.Entry)) (Comparison, error) {
 	c := Comparison{Revision: look.Revision, Named: []string{}}
 	named := func(k string) {
 		if len(c.Named) < maxNamed {
@@ -137,23 +148,23 @@ func (b *beside) compare(look *Look, each func(Record, *etcdscan.Entry)) (Compar
 		case !moreOurs:
 			order = -1
 		default:
-			order = strings.Compare(theirs.key, b.name(ours.Key))
+			order = strings.Compare(theirs.key, ours.Key)
 		}
 		switch {
 		case order < 0:
 			c.Deleted++
 			named(theirs.key)
-			each(theirs.Record, nil)
+			each(&theirs, nil, nil)
 		case order > 0:
 			c.Created++
 			named(ours.Key)
-			each(Record{}, look.Records.entries[ours.Entry])
+			each(nil, &ours, look.Records.entries[ours.Entry])
 		case theirs.like(ours, look.Records.entries[ours.Entry]):
 			c.Same++
 		default:
 			c.Rewritten++
 			named(ours.Key)
-			each(theirs.Record, look.Records.entries[ours.Entry])
+			each(&theirs, &ours, look.Records.entries[ours.Entry])
 		}
 		if order <= 0 {
 			theirs, theirErr, more = recorded()
@@ -165,14 +176,6 @@ func (b *beside) compare(look *Look, each func(Record, *etcdscan.Entry)) (Compar
 	return c, nil
 }
 
-// name is a key as the records have it: in clear it is text.
-func (b *beside) name(etcdKey string) string {
-	if b.scan.Redaction.Mode == Names {
-		return string([]rune(etcdKey))
-	}
-	return etcdKey
-}
-
 // namedRecord is a record whose key is known.
 type namedRecord struct {
 	Record
@@ -182,7 +185,7 @@ type namedRecord struct {
 func (b *beside) recorded(r io.Reader) iter.Seq2[namedRecord, error] {
 	return func(yield func(namedRecord, error) bool) {
 		for l, err := range readLines(b.ctx, r) {
-			named := namedRecord{Record: l.Record, key: l.Record.Key}
+			named := namedRecord{Record: l.Record, key: l.Record.etcdKey()}
 			if err == nil && l.Record.Sealed != "" {
 				named.key, err = b.redactor.unseal(l.Record.Sealed)
 			}

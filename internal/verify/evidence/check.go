@@ -294,7 +294,7 @@ func (c *checking) signature(key *PublicKey) {
 		return
 	}
 	c.Signature.Signed = true
-	c.Signature.Trusted = key != nil
+	given := key != nil
 	if keyErr == nil {
 		enclosed, err := ParsePublicKey(public)
 		switch {
@@ -321,12 +321,16 @@ func (c *checking) signature(key *PublicKey) {
 		check.wrong(SignatureFile, "%v", err)
 		return
 	}
-	c.Signature.Fingerprint = key.Fingerprint()
+	c.Signature.Fingerprint, c.Signature.Trusted = key.Fingerprint(), given
 }
 
 // forms reads the JSON files: each has every field of its schema, and no other.
 func (c *checking) forms() {
 	check := c.begin("form")
+	if other := c.otherSchema(); other != "" {
+		check.open(ScanFile, "%s", other)
+		return
+	}
 	var (
 		scan       Scan
 		servers    APIServers
@@ -377,6 +381,24 @@ func (c *checking) forms() {
 			check.wrong(StatementFile, "it does not say what scan.json says")
 		}
 	}
+}
+
+// otherSchema tells that the files have the form of another svmctl. It is empty where they should have that of this one.
+func (c *checking) otherSchema() string {
+	text, err := c.read(ScanFile)
+	if err != nil {
+		return ""
+	}
+	var made struct {
+		Schema *int `json:"schemaVersion"`
+		Tool   struct {
+			Version string `json:"version"`
+		} `json:"tool"`
+	}
+	if json.Unmarshal(text, &made) != nil || made.Schema != nil && *made.Schema == SchemaVersion {
+		return ""
+	}
+	return fmt.Sprintf("the bundle has the form of svmctl %s, which this one does not know: check it with that", printable(made.Tool.Version))
 }
 
 // strictly decodes one JSON document that has no field but known ones, and nothing behind it.

@@ -78,9 +78,9 @@ func (o *Observed) claims(r *recorded) []Claim {
 	}
 	found := j.completeness(among(j.expected))
 	encrypted := j.encrypted(found)
-	underKey := j.underKey(found)
-	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(j.completeness(among(nil))).claim(), j.sameConfiguration().claim(), j.writes().claim(),
-		j.rotated(underKey, j.completeness(among(j.versioned()))).claim(), j.history().claim(), j.residuals(underKey).claim()}
+	underKey, same := j.underKey(found), j.sameConfiguration()
+	claims := []Claim{encrypted.claim(), underKey.claim(), j.noOtherKey(j.completeness(among(nil))).claim(), same.claim(), j.writes(same).claim(),
+		j.rotated(underKey, j.completeness(among(j.versioned()))).claim(), j.history(found).claim(), j.residuals(underKey).claim()}
 	return claims
 }
 
@@ -112,10 +112,28 @@ func (j *judge) subject() string {
 	switch {
 	case len(j.expected) == 0 && len(j.Report.Judged()) > 0:
 		return "objects that are expected to be encrypted"
-	case len(j.expected) == 0, slices.Contains(j.expected, "*"):
+	case len(j.expected) == 0:
 		return "objects of the API under " + strings.Join(j.Report.Scope.Prefixes, ", ")
+	case slices.Contains(j.expected, "*"):
+		return "objects of the API under " + strings.Join(j.Report.Scope.Prefixes, ", ") + j.exempt()
 	}
-	return "objects of " + strings.Join(j.expected, ", ")
+	return "objects of " + strings.Join(j.expected, ", ") + j.exempt()
+}
+
+// exempt names what a wildcard would cover, and is expected in plaintext.
+func (j *judge) exempt() string {
+	covers := among(slices.DeleteFunc(slices.Clone(j.expected), func(name string) bool { return !strings.Contains(name, "*") }))
+	var names []string
+	for _, e := range j.Report.Judged() {
+		if e.Value != (verify.Value{}) && !encrypts(e.Value) && e.Resource != verify.AnyResource && slices.ContainsFunc(j.expected, func(n string) bool { return strings.Contains(n, "*") }) && covers(e.Resource.String()) {
+			names = append(names, e.Resource.String())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return ", but for " + strings.Join(names, ", ") + ", which are expected in plaintext,"
 }
 
 // reading is what every claim about stored values needs: that what was read is all that there is of some resources.
@@ -130,7 +148,10 @@ func (j *judge) reading(relevant func(resource string) bool) *judging {
 			c.doubt("of %s only what lies under %s was read", e.Resource, strings.Join(r.Scope.Prefixes, ", "))
 		}
 	}
-	c.basis("every key under %s was read, %d keys, as many as the store itself counts at that revision", strings.Join(r.Scope.Prefixes, ", "), r.Totals.Keys)
+	if r.Scope.Whole {
+		c.basis("every key under %s was read, %d keys, as many as the store itself counts at that revision", strings.Join(r.Scope.Prefixes, ", "), r.Totals.Keys)
+	}
+	j.otherRoots(c, relevant)
 	for _, name := range j.Overrides {
 		if relevant(name) {
 			c.doubt("%s lies in another etcd, which was not read (--etcd-servers-overrides)", name)
@@ -151,6 +172,24 @@ func (j *judge) reading(relevant func(resource string) bool) *judging {
 		c.basis("the file's own SHA-256 is %s", r.Source.Integrity)
 	}
 	return c
+}
+
+// otherRoots doubts what lies under a storage root that the expectations of its resource are not meant for: another apiserver's, whose
+// configuration nobody looked at.
+func (j *judge) otherRoots(c *judging, relevant func(resource string) bool) {
+	strange := make(map[string]int64)
+	for _, n := range j.recorded.counts {
+		e := n.form.entry
+		if e.Resource == "" || e.Unserved || n.form.expected || !relevant(resourceName(e)) {
+			continue
+		}
+		if want, ok := j.Report.Judged().For(verify.Resource{Group: e.Group.Group, Name: e.Resource}); ok && encrypts(want.Value) {
+			strange[resourceName(e)+" under "+e.Root] += n.objects
+		}
+	}
+	for _, name := range sortedKeys(strange) {
+		c.doubt("%d %s were not judged: the EncryptionConfiguration is that of another storage root", strange[name], name)
+	}
 }
 
 // readAll tells whether the prefixes reach all objects of a resource. Of a running etcd what the API lists shows which of several roots
@@ -246,10 +285,10 @@ var ofBytes = []verify.Code{verify.UnknownTransformer, verify.Undecodable, verif
 // ofVersions are those that are about apiVersions alone.
 var ofVersions = []verify.Code{verify.StaleVersion, verify.UnservedVersion, verify.UnknownVersion, verify.NotOpened, verify.OrphanedResource, verify.StoredVersions}
 
-// doubts takes over what kept the audit itself from Complete.
+// doubts takes over what kept the audit itself from Complete: whatever is a warning, and what was not understood in any case.
 func (j *judge) doubts(c *judging, matters func(verify.Code) bool) {
 	for _, r := range j.Report.Reasons {
-		if r.Severity == verify.Warning && matters(r.Code) {
+		if (r.Severity == verify.Warning || r.Severity == verify.Error && slices.Contains(ofBytes, r.Code)) && matters(r.Code) {
 			c.doubt("%s", sentence(r.Resource, r.Objects, r.Message))
 		}
 	}
@@ -280,7 +319,7 @@ func (j *judge) encrypted(found *judging) *judging {
 		c.doubt("there are none")
 	}
 	if later := j.Later; later != nil && later.Plaintext > 0 {
-		c.fail("%d objects were written in plaintext while the store was read", later.Plaintext)
+		c.fail("%d objects were written in plaintext after that revision", later.Plaintext)
 	}
 	j.unread(c)
 	j.doubts(c, func(code verify.Code) bool { return slices.Contains(ofBytes, code) })
@@ -291,7 +330,7 @@ func (j *judge) encrypted(found *judging) *judging {
 // population goes over the records that are expected to be encrypted: those that are wrong fail the claim unless that is approved. It
 // returns how many there are.
 func (j *judge) population(c *judging, approved map[string]bool, wrong func(*form) bool) int64 {
-	var objects, atFault int64
+	var objects, atFault, excepted int64
 	lapsed := make(map[string]int64)
 	byResource := make(map[string]int64)
 	for _, n := range j.recorded.counts {
@@ -302,6 +341,7 @@ func (j *judge) population(c *judging, approved map[string]bool, wrong func(*for
 		switch {
 		case !wrong(n.form):
 		case n.approved():
+			excepted += n.objects
 			approved[n.exception] = true
 		default:
 			atFault += n.objects
@@ -321,10 +361,9 @@ func (j *judge) population(c *judging, approved map[string]bool, wrong func(*for
 		}
 	}
 	c.basis("%d objects", objects)
-	for _, id := range sortedKeys(approved) {
-		if lapsed[id] == 0 {
-			c.basis("deviations that are approved as %s are left out", id)
-		}
+	if excepted > 0 {
+		// It must not read as if there were none.
+		c.Statement = fmt.Sprintf("%s, but for %d that approved exceptions cover (%s).", strings.TrimSuffix(c.Statement, "."), excepted, strings.Join(sortedKeys(approved), ", "))
 	}
 	return objects
 }
@@ -343,7 +382,7 @@ func describe(e *etcdscan.Entry) string {
 // unread doubts what was not understood.
 func (j *judge) unread(c *judging) {
 	for _, n := range j.recorded.counts {
-		if n.form.expected && (n.form.state == StateUnknown || n.form.state == StateError) {
+		if n.form.expected && n.form.unclear() {
 			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(n.form.entry))
 		}
 	}
@@ -352,7 +391,7 @@ func (j *judge) unread(c *judging) {
 
 func (j *judge) laterUnknown(c *judging) {
 	if j.Later != nil && j.Later.Unknown > 0 {
-		c.doubt("%d objects that were written meanwhile are not understood", j.Later.Unknown)
+		c.doubt("%d objects that were written after that revision are not understood", j.Later.Unknown)
 	}
 }
 

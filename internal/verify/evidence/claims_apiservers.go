@@ -71,13 +71,13 @@ func (j *judge) sameConfiguration() *judging {
 }
 
 // writes is SVM-E5.
-func (j *judge) writes() *judging {
+func (j *judge) writes(same *judging) *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E5"}}
 	c.limitedBy("L1", "L3", "L7")
 	a := j.APIServers
 	j.state5(c, time.Time{})
 	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
-		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
+		c.fail("%d objects were written otherwise after revision %d", later.Plaintext+later.OtherKey, j.Report.Source.Revision)
 	}
 	j.laterUnknown(c)
 	if !a.Asked {
@@ -87,6 +87,16 @@ func (j *judge) writes() *judging {
 	if !a.Counted || a.Answered < a.Known || len(a.Missing) > 0 {
 		c.doubt("not every apiserver was asked: %d answered of %d", a.Answered, a.Known)
 	}
+	if same.failing() || same.unsettled() {
+		// What an apiserver writes without a configuration, or with another one, it does not count.
+		c.doubt("the apiservers are not known to have loaded the same EncryptionConfiguration (SVM-E4)")
+	}
+	for _, e := range a.Earlier {
+		if !slices.ContainsFunc(a.Servers, func(s APIServer) bool { return s.IDHash == e.IDHash && e.IDHash != "" }) {
+			c.doubt("the apiserver at %s was there before, and is gone: what it wrote is not known", e.Address)
+		}
+	}
+	j.twins(c)
 	named := 0
 	for _, e := range j.Report.Judged() {
 		switch {
@@ -147,35 +157,48 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 	}
 	right, other, counted := s.counted(want)
 	if !counted {
-		c.doubt("the apiserver at %s does not count its writes by resource: its release is too old", s.Address)
+		c.doubt("the apiserver at %s does not count its writes by resource and key: its release is too old, it has too many, or it uses KMS v1", s.Address)
 		return 0
 	}
-	kms, since := want.Value.Provider == string(atrest.KMS), s.StartedAt
-	if other > 0 || kms && s.LoadedAt.After(since) {
-		// Of an apiserver that is the same process still, what it had written before is known, and can be left out.
-		i := slices.IndexFunc(j.APIServers.Earlier, func(e APIServer) bool {
-			return e.IDHash == s.IDHash && s.IDHash != "" && e.StartedAt.Equal(s.StartedAt) && !s.StartedAt.IsZero() && e.MetricsRead
-		})
-		if i >= 0 {
-			rightBefore, otherBefore, _ := j.APIServers.Earlier[i].counted(want)
-			right, other, since = right-rightBefore, other-otherBefore, j.APIServers.EarlierAt
-			j.state5(c, since)
+	if v := want.Value; v.Provider == string(atrest.KMS) && v.KeyID == "" {
+		c.doubt("%s: no key ID was expected of %s, and its counters do not tell one key of a plugin from another", want.Resource, v)
+	}
+	if s.EncryptionConfig == "" {
+		c.doubt("the apiserver at %s has loaded no EncryptionConfiguration: it counts nothing of what it writes", s.Address)
+	}
+	if reloaded := !s.LoadedAt.Equal(s.StartedAt) || s.StartedAt.IsZero(); reloaded || other > 0 {
+		// It has not written as it does now for as long as it runs. What it wrote of a resource that its configuration did not cover it
+		// has not counted. Of a process that was asked before, and wrote as it does now already, what came since is known.
+		before, ok := j.before(s)
+		switch {
+		case !ok && reloaded:
+			c.doubt("the apiserver at %s loaded its configuration, or changed its KMS key, after it was started: what it wrote before its counters do not tell", s.Address)
+			return right
+		case ok:
+			rightBefore, otherBefore, _ := before.counted(want)
+			right, other = right-rightBefore, other-otherBefore
+			j.state5(c, j.APIServers.EarlierAt)
 			j.restarted(c)
 		}
 	}
-	switch reloaded := s.LoadedAt.After(since); {
-	case other == 0 && kms && reloaded:
-		c.doubt("the apiserver at %s has loaded its configuration or changed its KMS key at %s, and its counters do not tell one key of a plugin from another", s.Address, s.LoadedAt.UTC().Format(clock))
-	case other == 0:
-	case reloaded:
-		c.doubt("the apiserver at %s wrote %d %s otherwise; whether before it loaded its configuration its counters do not tell", s.Address, other, want.Resource)
-	default:
+	if other > 0 {
 		c.fail("the apiserver at %s has written %d %s otherwise", s.Address, other, want.Resource)
 	}
 	if want.Value.KeyID != "" && s.KMSKeyIDs[want.Value.Key] != hashOf(want.Value.KeyID) {
 		c.doubt("the KMS plugin of the apiserver at %s offers another key than the expected one", s.Address)
 	}
 	return right
+}
+
+// before is the same process as it was when it was asked before, if it wrote then as it does now.
+func (j *judge) before(s APIServer) (APIServer, bool) {
+	for _, e := range j.APIServers.Earlier {
+		if e.IDHash == s.IDHash && s.IDHash != "" && e.StartedAt.Equal(s.StartedAt) && !s.StartedAt.IsZero() && e.MetricsRead && e.EncryptionConfig == s.EncryptionConfig &&
+			e.LoadedAt.Equal(s.LoadedAt) && !s.LoadedAt.After(j.APIServers.EarlierAt) {
+			return e, true
+		}
+	}
+	return APIServer{}, false
 }
 
 // restarted doubts what apiservers wrote between a migration's beginning and their own start: their counters do not tell.
@@ -198,6 +221,8 @@ func (s APIServer) counted(want verify.Expectation) (right, other int64, ok bool
 		case op.Resource != want.Resource.String() || op.Status != "OK":
 		case op.Prefix == provider && key == "" || op.Prefix == key && key != "":
 			right += op.Count
+		case key == "" && strings.HasPrefix(op.Prefix, "k8s:enc:kms:v1:"): // which says nothing of its keys
+			return 0, 0, false
 		case op.Prefix == provider: // the key is counted by itself
 		default:
 			other += op.Count

@@ -33,15 +33,15 @@ func TestClaimOfSameConfiguration(t *testing.T) {
 		{name: "one has no metrics, and they are said to agree", change: two(func(a *APIServers) {
 			a.Servers[1].MetricsRead, a.Servers[1].MetricsProblem, a.Servers[1].EncryptionConfig = false, "403", ""
 		}), want: "E4? E5?", why: "403"},
-		{name: "they disagree", change: two(func(a *APIServers) { a.Agree, a.Disagreements = &no, []string{"a and b differ"} }), want: "E4-", why: "a and b differ"},
-		{name: "they disagree, and nobody says in what", change: two(func(a *APIServers) { a.Agree = &no }), want: "E4-"},
-		{name: "they are said to agree, and have loaded two files", change: two(func(a *APIServers) { a.Servers[1].EncryptionConfig = "sha256:other" }), want: "E4-"},
-		{name: "they are said to agree, and one has loaded none", change: two(func(a *APIServers) { a.Servers[1].EncryptionConfig = "" }), want: "E4-"},
-		{name: "they are said to agree, and the first has loaded none", change: two(func(a *APIServers) { a.Servers[0].EncryptionConfig = "" }), want: "E4-"},
-		{name: "they have all loaded another one than that at hand", change: two(func(a *APIServers) { a.Expected = "sha256:other" }), want: "E4-"},
-		{name: "nobody knows whether they agree", change: two(func(a *APIServers) { a.Agree = nil }), want: "E4?"},
-		{name: "something of them could not be checked", change: two(func(a *APIServers) { a.Unchecked = []string{"the KMS plugin"} }), want: "E4?", why: "the KMS plugin"},
-		{name: "none has loaded one", change: two(func(a *APIServers) { a.Servers[0].EncryptionConfig, a.Servers[1].EncryptionConfig = "", "" }), want: "E4-", why: "no apiserver has loaded one"},
+		{name: "they disagree", change: two(func(a *APIServers) { a.Agree, a.Disagreements = &no, []string{"a and b differ"} }), want: "E4- E5?", why: "a and b differ"},
+		{name: "they disagree, and nobody says in what", change: two(func(a *APIServers) { a.Agree = &no }), want: "E4- E5?"},
+		{name: "they are said to agree, and have loaded two files", change: two(func(a *APIServers) { a.Servers[1].EncryptionConfig = "sha256:other" }), want: "E4- E5?"},
+		{name: "they are said to agree, and one has loaded none", change: two(func(a *APIServers) { a.Servers[1].EncryptionConfig = "" }), want: "E4- E5?"},
+		{name: "they are said to agree, and the first has loaded none", change: two(func(a *APIServers) { a.Servers[0].EncryptionConfig = "" }), want: "E4- E5?"},
+		{name: "they have all loaded another one than that at hand", change: two(func(a *APIServers) { a.Expected = "sha256:other" }), want: "E4- E5?"},
+		{name: "nobody knows whether they agree", change: two(func(a *APIServers) { a.Agree = nil }), want: "E4? E5?"},
+		{name: "something of them could not be checked", change: two(func(a *APIServers) { a.Unchecked = []string{"the KMS plugin"} }), want: "E4? E5?", why: "the KMS plugin"},
+		{name: "none has loaded one", change: two(func(a *APIServers) { a.Servers[0].EncryptionConfig, a.Servers[1].EncryptionConfig = "", "" }), want: "E4- E5?", why: "no apiserver has loaded one"},
 		{name: "there are none", change: two(func(a *APIServers) { *a = asked() }), want: "E4- E5?"},
 	})
 }
@@ -78,6 +78,21 @@ func TestClaimOfWrites(t *testing.T) {
 			writes(wrote("secrets", "key2:", 7), wrote("secrets", key1, 1))(o)
 			o.APIServers.Servers[0].LoadedAt = noon.Add(-time.Minute)
 		}, want: "E5?"},
+		// What a configuration does not cover is not counted: silence shows nothing.
+		{name: "and reloaded since, without a word of any other key", change: func(o *Observed) {
+			o.APIServers.Servers[0].LoadedAt = noon.Add(-time.Minute)
+		}, want: "E5?", why: "what it wrote before"},
+		{name: "and one was there before, and is gone", change: func(o *Observed) {
+			before(o)
+			gone := apiserver("gone", wrote("secrets", "key2:", 1))
+			o.APIServers.Earlier = append(o.APIServers.Earlier, gone)
+		}, want: "E5?", why: "is gone"},
+		{name: "by an apiserver that has loaded nothing", change: func(o *Observed) {
+			o.APIServers.Servers = append(o.APIServers.Servers, apiserver("b"))
+			o.APIServers.Servers[1].Writes = []Operations{}
+			o.APIServers.Servers[1].EncryptionConfig, o.APIServers.Known, o.APIServers.Answered = "", 2, 2
+		}, want: "E4- E5?"},
+		{name: "under one of two keys of a name", change: func(o *Observed) { twinned(o, 0) }, want: "E1? E2? E3? E5? E6? E7?"},
 		{name: "none", change: writes(), want: "E5?"},
 		{name: "none of secrets", change: writes(wrote("configmaps", "key2:", 7)), want: "E5?"},
 		{name: "none that succeeded", change: writes(Operations{Resource: "secrets", Prefix: "key2:", Status: "Internal", Count: 7}), want: "E5?"},
@@ -91,7 +106,7 @@ func TestClaimOfWrites(t *testing.T) {
 				writes(wrote("secrets", "k8s:enc:kms:v2:vault:", 7))(o)
 				o.APIServers.Servers[0].KMSKeyIDs["vault"] = hashOf("kek-1")
 			}, want: "E5?"},
-		{name: "the plugin changed its key since the apiserver was started", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 0) }, want: "E5?", why: "one key of a plugin"},
+		{name: "the plugin changed its key since the apiserver was started", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 0) }, want: "E5?", why: "changed its KMS key, after it was started"},
 		{name: "the plugin changed its key before the migration", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 3) }},
 		{name: "the plugin changed its key before the migration, which wrote nothing", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) { changed(o, 7) }, want: "E5?"},
 		{name: "the plugin changed its key during the migration", look: kms, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")}, change: func(o *Observed) {
@@ -99,7 +114,7 @@ func TestClaimOfWrites(t *testing.T) {
 			o.APIServers.Servers[0].LoadedAt = noon.Add(-time.Second)
 		}, want: "E5?"},
 		{name: "under KMS v1", look: look{expect: []string{"secrets=kms:vault"}}, store: values{"/registry/secrets/ns/a": kmsV2("vault", "kek-2")},
-			change: writes(wrote("secrets", "k8s:enc:kms:v2:vault:", 7), wrote("secrets", "k8s:enc:kms:v1:vault:", 7)), want: "E5-"},
+			change: writes(wrote("secrets", "k8s:enc:kms:v2:vault:", 7), wrote("secrets", "k8s:enc:kms:v1:vault:", 7)), want: "E5?"},
 		{name: "of another key before the migration alone", change: before},
 		{name: "of another key since the migration began", change: func(o *Observed) {
 			before(o)
@@ -149,4 +164,13 @@ func residueOf(r Residuals) map[string]any {
 	}
 	return map[string]any{"apiVersion": APIVersion, "kind": "ResidueReport", "tool": map[string]any{"version": "test"}, "startedAt": noon, "finishedAt": noon, "encryptionConfig": nil,
 		"files": files, "counts": []any{}, "steps": steps, "warnings": append([]string{}, r.Untold...)}
+}
+
+// twinned makes as if there were two keys of one name, and the secrets were under the first or the second of them.
+func twinned(o *Observed, twin int) {
+	for _, e := range o.Records.entries {
+		if e.Resource == "secrets" {
+			e.Twins, e.Twin = 2, twin
+		}
+	}
 }

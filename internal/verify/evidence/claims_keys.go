@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/verify"
 )
@@ -39,7 +40,7 @@ func (j *judge) underKey(found *judging) *judging {
 		c.doubt("there are none")
 	}
 	if later := j.Later; later != nil && later.Plaintext+later.OtherKey > 0 {
-		c.fail("%d objects were written otherwise while the store was read", later.Plaintext+later.OtherKey)
+		c.fail("%d objects were written otherwise after that revision", later.Plaintext+later.OtherKey)
 	}
 	for _, n := range j.recorded.counts {
 		if e := n.form.entry; n.form.expected && e.AtRest.Provider == atrest.KMS && e.AtRest.Version == atrest.V1 {
@@ -78,7 +79,7 @@ func (j *judge) noOtherKey(found *judging) *judging {
 		c.state("No live object needs the key %s, and no apiserver writes with it.", k.Key)
 		switch k.Answer {
 		case "yes":
-			c.basis("every root of the store was read and every value under the key opened, and each apiserver was asked")
+			c.basis("the answer of svmctl keys, which read etcd and asked the apiservers by itself: keys.json tells what it rests on")
 		case "no":
 			c.fail("%s", k.Reason)
 		default:
@@ -106,15 +107,23 @@ func (j *judge) noOtherKey(found *judging) *judging {
 	if !j.Report.Scope.Found && !j.wholeRoots() {
 		c.doubt("only %s was read", strings.Join(j.Report.Scope.Prefixes, ", "))
 	}
+	switch foreign := j.Report.Foreign; {
+	case foreign == nil:
+		c.doubt("what lies beside %s could not be counted", strings.Join(j.Report.Scope.Prefixes, ", "))
+	case *foreign > 0:
+		c.doubt("%d keys lie beside %s, and were not read", *foreign, strings.Join(j.Report.Scope.Prefixes, ", "))
+	}
 	others := make(map[string]int64)
 	var seen []atrest.Encryption
 	for _, n := range j.recorded.counts {
 		e := n.form.entry
 		seen = append(seen, e.AtRest)
 		switch {
-		case e.AtRest.Provider == atrest.Identity:
-		case n.form.state == StateUnknown, n.form.state == StateError, e.AtRest.Provider == atrest.Unknown, e.Ambiguous:
+		case n.form.unclear() || e.AtRest.Provider == atrest.Unknown:
 			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(e))
+		case e.AtRest.Provider == atrest.Identity:
+		case e.Twins > 1 && !j.underTwin(e):
+			others[describe(e)+", of which there are several, and not as it is expected"] += n.objects
 		case len(current) > 0 && !anyMatches(current, e.AtRest):
 			others[describe(e)] += n.objects
 		}
@@ -124,12 +133,32 @@ func (j *judge) noOtherKey(found *judging) *judging {
 		c.fail("%d objects are %s", others[k], k)
 	}
 	if j.Later != nil && j.Later.OtherKey > 0 {
-		c.fail("%d objects were written under another key while the store was read", j.Later.OtherKey)
+		c.fail("%d objects were written under another key after that revision", j.Later.OtherKey)
 	}
 	j.laterUnknown(c)
 	j.doubts(c, func(code verify.Code) bool { return !slices.Contains(ofVersions, code) })
 	c.inherit(found)
 	return c
+}
+
+// underTwin tells whether objects are under the one of several keys of a name that is expected of their resource.
+func (j *judge) underTwin(e *etcdscan.Entry) bool {
+	want, ok := j.Report.Judged().ForGroup(e.Group)
+	return ok && encrypts(want.Value) && want.Matches(e.Group)
+}
+
+// twins doubts what only knows keys by their names, where there are several of an expected name.
+func (j *judge) twins(c *judging) {
+	named := make(map[string]bool)
+	for _, n := range j.recorded.counts {
+		e := n.form.entry
+		if want, ok := j.Report.Judged().ForGroup(e.Group); e.Twins > 1 && ok && want.Value.Matches(e.AtRest) {
+			named[string(e.AtRest.Provider)+":"+e.AtRest.Key] = true
+		}
+	}
+	for _, name := range sortedKeys(named) {
+		c.doubt("there are several keys that are called %s, and nothing here tells one from the other", name)
+	}
 }
 
 // needing holds against the claim what of the records is under a key after all.
@@ -141,7 +170,7 @@ func (j *judge) needing(c *judging, name string) {
 		}
 	}
 	if j.Later != nil && j.Later.OtherKey > 0 {
-		c.doubt("%d objects were written under another key than the expected one while the store was read", j.Later.OtherKey)
+		c.doubt("%d objects were written under another key than the expected one after that revision", j.Later.OtherKey)
 	}
 }
 
@@ -224,6 +253,7 @@ func (j *judge) rotated(underKey, found *judging) *judging {
 	}
 	if keyed {
 		c.against = append(c.against, underKey.against...)
+		c.Exceptions = underKey.Exceptions
 		c.inherit(underKey)
 	}
 	if versioned || !keyed {
@@ -263,10 +293,14 @@ func (j *judge) atVersion(c *judging) {
 const clock = "2006-01-02 15:04:05 UTC"
 
 // history is SVM-E7.
-func (j *judge) history() *judging {
+func (j *judge) history(found *judging) *judging {
 	c := &judging{Claim: Claim{ID: "SVM-E7"}}
-	c.state("No older revision that etcd still gives holds %s in plaintext or under another key than the expected one.", j.subject())
-	c.limitedBy("L1", "L5", "L6", "L7")
+	where := "that etcd still gives"
+	if j.file() {
+		where = "in the file"
+	}
+	c.state("No older revision %s holds %s in plaintext or under another key than the expected one.", where, j.subject())
+	c.limitedBy("L1", "L2", "L3", "L5", "L6", "L7", "L8")
 	h := j.Report.History
 	if h == nil {
 		c.doubt("nobody looked: --history counts what etcd still gives")
@@ -289,7 +323,7 @@ func (j *judge) history() *judging {
 	var seen []atrest.Encryption
 	for _, g := range h.Groups {
 		r := verify.Resource{Group: g.Group, Name: g.Resource}
-		want, ok := wanted(j.Report.Judged(), g.Root, r)
+		want, ok := j.Report.Judged().ForGroup(etcdscan.Group{Root: g.Root, Group: g.Group, Resource: g.Resource})
 		switch {
 		case g.Resource == "", ok && !encrypts(want.Value), !ok && len(j.Report.Judged()) > 0:
 		case g.AtRest.Provider == atrest.Unknown:
@@ -303,12 +337,21 @@ func (j *judge) history() *judging {
 		}
 	}
 	for _, e := range j.Report.Entries {
-		if want, ok := wanted(j.Report.Judged(), e.Root, verify.Resource{Group: e.Group.Group, Name: e.Resource}); ok && encrypts(want.Value) && e.Resource != "" {
+		if want, ok := j.Report.Judged().ForGroup(e.Group); ok && encrypts(want.Value) && e.Resource != "" {
 			seen = append(seen, e.AtRest)
 		}
 	}
 	kekUnknown(c, current, seen)
-	c.inherit(j.reading(among(j.expected)))
+	c.inherit(found)
+	j.twins(c)
+	switch later := j.Later; {
+	case j.file():
+	case later == nil:
+		c.doubt("what was written after revision %d is not known: %s", j.Report.Source.Revision, j.LaterUnknown)
+	case later.Plaintext+later.OtherKey > 0:
+		c.fail("%d objects were written otherwise after revision %d", later.Plaintext+later.OtherKey, j.Report.Source.Revision)
+	}
+	j.laterUnknown(c)
 	silent := 0
 	for _, m := range j.Cluster.EtcdMembers {
 		if !m.Answered {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -29,8 +30,9 @@ type Sample struct {
 type Disclosed struct {
 	Index   int64           `json:"index"` // in the order of the etcd keys, from 0
 	Salt    string          `json:"salt"`
-	Record  json.RawMessage `json:"record"` // as it stands in its line, but for white space
-	Key     string          `json:"key"`    // of etcd
+	Record  json.RawMessage `json:"record"`             // as it stands in its line, but for white space
+	Key     string          `json:"key"`                // of etcd
+	Bytes   []byte          `json:"keyBytes,omitempty"` // of the key, where it is no UTF-8
 	Opening string          `json:"opening,omitempty"`
 	Proof   []string        `json:"proof"` // RFC 6962, from the leaf's sibling to the root's
 }
@@ -138,12 +140,15 @@ func choose(lines iter.Seq2[readLine, error], wanted Wanted, scan *Scan, redacto
 			continue
 		}
 		delete(missing, l.Record.Key)
-		d := Disclosed{Index: n, Salt: l.Salt, Record: slices.Clone(l.raw), Key: l.Record.Key, Proof: []string{}}
+		d := Disclosed{Index: n, Salt: l.Salt, Record: slices.Clone(l.raw), Key: l.Record.Key, Bytes: l.Record.KeyBytes, Proof: []string{}}
 		if scan.Redaction.Mode != Names {
 			if d.Key, err = redactor.unseal(l.Record.Sealed); err != nil {
 				return nil, fmt.Errorf("record %d: %w", n, err)
 			}
 			d.Opening = hex.EncodeToString(redactor.opening(d.Key))
+			if !utf8.ValidString(d.Key) {
+				d.Bytes = []byte(d.Key)
+			}
 		}
 		chosen = append(chosen, d)
 	}
@@ -182,8 +187,13 @@ func (v *Verification) CheckSample(text []byte, statement *Statement) {
 	if len(s.Records) == 0 {
 		check.open("", "the sample is empty")
 	}
+	seen := make(map[int64]bool)
 	for _, d := range s.Records {
 		record, err := d.prove(s.TreeSize, s.Root)
+		if err == nil && seen[d.Index] {
+			err = errors.New("it is in the sample twice")
+		}
+		seen[d.Index] = true
 		if err != nil {
 			check.wrong("", "record %d: %v", d.Index, err)
 			continue
@@ -219,13 +229,17 @@ func (d Disclosed) prove(size int64, root string) (Record, error) {
 		return record, errors.New("it is not among the records that were stated, or not there")
 	}
 	if record.Sealed == "" {
-		if record.Key != d.Key {
+		if record.Key != d.Key || !bytes.Equal(record.KeyBytes, d.Bytes) {
 			return record, errors.New("it is another key's")
 		}
 		return record, nil
 	}
 	opening, err := hex.DecodeString(d.Opening)
-	if err != nil || !hmac.Equal([]byte(hidden(opening, d.Key)), []byte(record.Key)) {
+	name := d.Key
+	if len(d.Bytes) > 0 {
+		name = string(d.Bytes)
+	}
+	if err != nil || !hmac.Equal([]byte(hidden(opening, name)), []byte(record.Key)) {
 		return record, errors.New("the key that is named is not the one that the record hides")
 	}
 	return record, nil

@@ -12,6 +12,9 @@ import (
 // APIVersion of every JSON file of a bundle.
 const APIVersion = audit.APIVersion
 
+// SchemaVersion is that of the files as they are written now. It grows whenever a bundle of before would no longer have their form.
+const SchemaVersion = 1
+
 // Files of a bundle.
 const (
 	ScanFile       = "scan.json"
@@ -37,8 +40,9 @@ const (
 // Scan is scan.json: all that the bundle says, but for single objects.
 type Scan struct {
 	APIVersion   string         `json:"apiVersion"`
-	Kind         string         `json:"kind"` // EvidenceScan
-	ID           string         `json:"id"`   // UUID v5 of what was read and when
+	Kind         string         `json:"kind"`          // EvidenceScan
+	Schema       int            `json:"schemaVersion"` // of all files of the bundle
+	ID           string         `json:"id"`            // UUID v5 of what was read and when
 	Tool         Tool           `json:"tool"`
 	Actor        Actor          `json:"actor"`
 	Time         Time           `json:"time"`
@@ -255,7 +259,7 @@ const (
 type Redaction struct {
 	Mode      Mode   `json:"mode"`
 	Algorithm string `json:"algorithm"`
-	KeyID     string `json:"keyID"` // tells redaction keys apart, and nothing of them; empty: one that was made for this bundle
+	KeyID     string `json:"redactionKeyID"` // tells redaction keys apart, and nothing of them; empty: one that was made for this bundle
 }
 
 // Limitation is something that the bundle cannot show.

@@ -9,9 +9,7 @@ var limitationTexts = []Limitation{
 		"--encryption-provider-config with --open all opens them."},
 	{ID: "L3", Text: "A key is known by what stored values say of it."},
 	{ID: "L4", Text: "Which cipher is used can be seen, and not whether a validated module runs it: the certificate (FIPS 140) has to be shown elsewhere."},
-	{ID: "L5", Text: "Not looked at: old revisions until etcd is compacted, free pages until it is defragmented, its write-ahead log, snapshots and " +
-		"backups, other etcds (--etcd-servers-overrides, aggregated API servers), nodes, and copies of secrets elsewhere. " +
-		"--history counts what is left in old revisions, svmctl residue what is left in etcd's files."},
+	{ID: "L5", Text: "Not looked at: other etcds (--etcd-servers-overrides, aggregated API servers), nodes, and copies of secrets elsewhere"},
 	{ID: "L6", Text: "How keys are made, kept, given out and destroyed cannot be seen here: the logs of the KMS or HSM tell. Keys of aescbc, aesgcm and " +
 		"secretbox lie in a file on every control-plane node."},
 	{ID: "L7", Text: "It was made by those who are audited, with their rights and their clock. Watch it being made, or make it again as VERIFY.md shows."},
@@ -82,6 +80,14 @@ func limitations(s *Scan, opened, residue bool, providers map[string]bool) []Lim
 				continue
 			}
 			l.Text += keys
+		case "L5":
+			if s.Audit == nil || s.Audit.History == nil {
+				l.Text += ", old revisions until etcd is compacted (--history counts what is left in them)"
+			}
+			if !residue {
+				l.Text += ", free pages until it is defragmented, its write-ahead log, snapshots and backups (--residue counts what is left in etcd's files)"
+			}
+			l.Text += "."
 		case "L9":
 			if !residue {
 				continue

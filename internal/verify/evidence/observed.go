@@ -17,6 +17,7 @@ type Observed struct {
 	Tool          Tool
 	Actor         Actor
 	Clock         string
+	Today         time.Time // by the real clock, whatever the report's is: what has expired by now has expired
 	Corroboration []Corroboration
 	FinishedAt    time.Time // of the run, which ends after the scan
 	ValidUntil    time.Time // zero: nothing is said

@@ -3,6 +3,7 @@ package evidence
 import (
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
@@ -25,6 +26,7 @@ type Line struct {
 type Record struct {
 	Version   int             `json:"v"`
 	Key       string          `json:"k"`                // of etcd; hmac:… where names are hidden
+	KeyBytes  []byte          `json:"kb,omitempty"`     // where they are shown and are no UTF-8: the bytes of the key
 	Sealed    string          `json:"sealed,omitempty"` // where they are: the key, for whoever has the redaction key
 	Resource  string          `json:"r"`                // empty: no object of the API
 	Group     string          `json:"g"`
@@ -135,7 +137,7 @@ func formOf(e *etcdscan.Entry, expectations verify.Expectations) form {
 		Encoding: stored(e.Stored.Encoding), Opened: e.Opened, Vouched: e.Authenticated, Note: e.Note,
 	}}
 	if e.Resource != "" && !e.Unserved {
-		want, ok := wanted(expectations, e.Root, verify.Resource{Group: e.Group.Group, Name: e.Resource})
+		want, ok := expectations.ForGroup(e.Group)
 		f.judged = ok
 		f.expected = len(expectations) == 0 || ok && encrypts(want.Value)
 	}
@@ -150,14 +152,10 @@ func formOf(e *etcdscan.Entry, expectations verify.Expectations) form {
 	return f
 }
 
-// wanted is what is expected of the objects of a resource under a storage root. An EncryptionConfiguration says nothing of those of
-// another apiserver.
-func wanted(es verify.Expectations, root string, r verify.Resource) (verify.Expectation, bool) {
-	e, ok := es.For(r)
-	if roots := e.Configured.Roots; len(roots) > 0 && !slices.Contains(roots, root) {
-		e.Value, ok = verify.Value{}, e.Version != ""
-	}
-	return e, ok
+// unclear tells whether the values were not understood or not opened, whatever else is the matter with them.
+func (f *form) unclear() bool {
+	return f.state == StateUnknown || f.state == StateError || f.entry.Fault != etcdscan.NoFault || f.entry.Ambiguous ||
+		slices.ContainsFunc(f.codes, func(c verify.Code) bool { return slices.Contains(ofBytes, c) })
 }
 
 func (f *form) has(code verify.Code) bool { return slices.Contains(f.codes, code) }
@@ -176,7 +174,7 @@ func hashOf(keyID string) string {
 
 // stateOf is the worst that faults say.
 func stateOf(faults []verify.Fault, f form) State {
-	rank := map[State]int{StatePlaintext: 4, StateStale: 3, StateError: 2, StateUnknown: 1}
+	rank := map[State]int{StatePlaintext: 4, StateError: 3, StateStale: 2, StateUnknown: 1}
 	worst := State("")
 	for _, fault := range faults {
 		if fault.Severity == verify.Info {
@@ -213,6 +211,9 @@ func (f *form) line(t taken, redactor *Redactor, exception string) Record {
 	rec.Exception = exception
 	if redactor.mode == Names {
 		rec.Key = t.Key
+		if !utf8.ValidString(t.Key) {
+			rec.KeyBytes = []byte(t.Key)
+		}
 		if rec.Resource != "" {
 			rec.Namespace = key.Parse(f.entry.Root, t.Key).Namespace
 		}
@@ -220,6 +221,14 @@ func (f *form) line(t taken, redactor *Redactor, exception string) Record {
 	}
 	rec.Key, rec.Sealed = hidden(redactor.opening(t.Key), t.Key), redactor.seal(t.Key)
 	return rec
+}
+
+// etcdKey is the key of a record that hides none.
+func (r Record) etcdKey() string {
+	if len(r.KeyBytes) > 0 {
+		return string(r.KeyBytes)
+	}
+	return r.Key
 }
 
 // name is the resource of a record as the population has it.

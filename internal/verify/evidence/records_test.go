@@ -104,9 +104,28 @@ func TestKeysOfBytes(t *testing.T) {
 	server := startWith(t, values{"/registry/secrets/ns/\xfe": aescbc("key2"), "/registry/secrets/ns/\xff": aescbc("key2"), "/registry/secrets/ns/z": aescbc("key2"),
 		"/registry/secrets/ns/\x00<&>\u2028": aescbc("key2"), "/registry/secrets/ns/\xc3\xa9": aescbc("key2")})
 	for _, mode := range []Mode{Names, HMAC, Counts} {
-		dir, _ := write(t, look{expect: []string{"secrets=aescbc:key2"}, mode: mode}.live(t, server), Options{})
+		o := look{expect: []string{"secrets=aescbc:key2"}, mode: mode}.live(t, server)
+		dir, doc := write(t, o, Options{})
 		if v := check(t, dir, nil); v.Verdict != verify.Complete {
 			t.Errorf("%s: it is %s: %q", mode, v.Verdict, v.problems())
+		}
+		if mode == Counts {
+			continue
+		}
+		sample, err := Disclose(t.Context(), dir, Wanted{Indexes: []int64{0, 1, 2, 3, 4}}, o.Redactor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := ""
+		for _, d := range sample.Records {
+			name := d.Key
+			if d.Bytes != nil {
+				name = string(d.Bytes)
+			}
+			if _, err := d.prove(doc.Scan.Merkle.TreeSize, doc.Scan.Merkle.Root); err != nil || name <= last {
+				t.Errorf("%s: %q comes after %q: %v", mode, name, last, err)
+			}
+			last = name
 		}
 	}
 }

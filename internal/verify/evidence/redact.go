@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
+
+	"github.com/svmctl/svmctl/internal/etcdscan/key"
 )
 
 // minRedactionKey is how many bytes a redaction key has at least: names are guessable, and so would be a short key.
@@ -130,4 +133,26 @@ func (r *Redactor) unseal(sealed string) (string, error) {
 		return "", errSealed
 	}
 	return string(text[skip : skip+int(n)]), nil
+}
+
+// ErrPrefixNames means that a prefix would show what is to be hidden.
+var ErrPrefixNames = errors.New("a prefix names more than a resource, and names are to be hidden")
+
+// tellsNoNames tells whether the scope, which every bundle shows, names no more than resources where names are hidden.
+func (o *Observed) tellsNoNames() error {
+	if o.Redactor.mode == Names {
+		return nil
+	}
+	for _, p := range o.Report.Scope.Prefixes {
+		for _, e := range o.Report.Entries {
+			if e.Resource == "" || e.Root == "" {
+				continue
+			}
+			dir := e.Root + "/" + key.DirIn(e.Root, e.Group.Group, e.Resource)
+			if strings.HasPrefix(p, dir) && p != dir {
+				return ErrPrefixNames
+			}
+		}
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ var identity = uuid.NewSHA1(uuid.NameSpaceURL, []byte(PredicateType))
 func (o *Observed) scan(r *recorded) *Scan {
 	report := o.Report
 	s := &Scan{
-		APIVersion: APIVersion, Kind: "EvidenceScan", Tool: o.Tool, Actor: o.Actor,
+		APIVersion: APIVersion, Kind: "EvidenceScan", Schema: SchemaVersion, Tool: o.Tool, Actor: o.Actor,
 		Time:    Time{StartedAt: report.StartedAt, FinishedAt: o.FinishedAt, Clock: o.Clock, Corroboration: o.Corroboration},
 		Cluster: o.Cluster, Claims: o.claims(r), Scope: o.scope(r),
 		AsOf: AsOf{Revision: report.Source.Revision, Snapshot: report.Source.Path, SnapshotHash: report.Source.SHA256, Later: o.Later, LaterUnknown: o.LaterUnknown,
@@ -69,8 +69,6 @@ func (o *Observed) providers() map[string]bool {
 
 // always is what no scan of etcd looks at.
 var always = []string{
-	"etcd's free pages and its write-ahead log",
-	"snapshots and backups",
 	"the disks of nodes, the kubelet, and Secrets that were copied elsewhere",
 	"what goes on inside a KMS, and who can use its keys",
 	"the memory of apiservers",
@@ -99,8 +97,22 @@ func (o *Observed) scope(r *recorded) Scope {
 	if !report.Scope.Found {
 		s.NotCovered = append(s.NotCovered, "whatever lies in this etcd beside "+strings.Join(report.Scope.Prefixes, ", "))
 	}
+	if len(s.Overrides) == 0 && !o.APIServers.OverridesKnown {
+		s.NotCovered = append(s.NotCovered, "other etcds, should apiservers keep resources in some (--etcd-servers-overrides): not all of them told")
+	}
+	if len(o.LeftOut) == 0 && o.Reconciliation == nil {
+		s.NotCovered = append(s.NotCovered, "what other apiservers serve, and keep elsewhere")
+	}
+	if n := len(r.notJudged()); n > 0 {
+		s.NotCovered = append(s.NotCovered, fmt.Sprintf("whether it is right that %d other kinds of keys, which are listed here, are not expected to be encrypted", n))
+	}
 	if report.History == nil {
 		s.NotCovered = append(s.NotCovered, "older revisions that etcd still gives until it is compacted")
+	}
+	if o.Residuals == nil {
+		s.NotCovered = append(s.NotCovered, "etcd's free pages and its write-ahead log", "snapshots and backups")
+	} else {
+		s.NotCovered = append(s.NotCovered, "files of etcd's other than those that were given, and backups")
 	}
 	s.NotCovered = append(s.NotCovered, always...)
 	s.NotJudged = r.notJudged()

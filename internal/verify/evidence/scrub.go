@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
-// scrubber puts the hash of each KMS key ID in the place of the key ID, wherever it stands in a text: they may be names of whole
-// accounts. A text is left alone where the ID is only part of a longer word.
+// scrubber puts the hash of each KMS key ID in the place of the key ID: IDs may be names of whole accounts. They stand in fields of
+// their own, and in texts as kms:NAME:ID. Elsewhere only what is too long to be a mere word is taken for one.
 type scrubber struct{ ids []string }
+
+// longID is how many bytes an ID has at least that is known for one wherever it stands.
+const longID = 12
 
 // newScrubber knows the key IDs that a report can speak of.
 func (o *Observed) newScrubber() *scrubber {
@@ -48,13 +50,15 @@ func (o *Observed) newScrubber() *scrubber {
 	return &scrubber{ids}
 }
 
-// text puts hashes in the place of key IDs. A time is none, and stays one.
+const kmsPrefix = "kms:"
+
+// text puts hashes in the place of key IDs.
 func (s *scrubber) text(t string) string {
-	if _, err := time.Parse(time.RFC3339Nano, t); err == nil {
-		return t
-	}
+	t = s.named(t)
 	for _, id := range s.ids {
-		hash := hashOf(id)
+		if len(id) < longID {
+			continue
+		}
 		for from := 0; ; {
 			i := strings.Index(t[from:], id)
 			if i < 0 {
@@ -65,11 +69,37 @@ func (s *scrubber) text(t string) string {
 				from = i + 1
 				continue
 			}
-			t = t[:i] + hash + t[i+len(id):]
-			from = i + len(hash)
+			t = t[:i] + hashOf(id) + t[i+len(id):]
+			from = i + len(hashOf(id))
 		}
 	}
 	return t
+}
+
+// named puts the hash of a key ID in its place behind each kms:NAME:.
+func (s *scrubber) named(t string) string {
+	var out strings.Builder
+	for {
+		before, behind, found := strings.Cut(t, kmsPrefix)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		out.WriteString(kmsPrefix)
+		t = behind
+		name, ids, found := strings.Cut(behind, ":")
+		if !found || strings.ContainsAny(name, " ,;\"") {
+			continue
+		}
+		// The longest goes first, as one may be the beginning of another.
+		for _, id := range s.ids {
+			if rest, ok := strings.CutPrefix(ids, id); ok && !inWord(rest, 0) {
+				out.WriteString(name + ":" + hashOf(id))
+				t = rest
+				break
+			}
+		}
+	}
 }
 
 func inWord(t string, i int) bool {
@@ -82,24 +112,17 @@ func inWord(t string, i int) bool {
 
 // value scrubs what stands in a field.
 func (s *scrubber) value(field, text string) string {
-	if v, err := verify.ParseValue(text); err == nil && field == "value" {
-		return expectedValue(v) // of which only one part can be a key ID
+	if field == "keyID" && text != "" {
+		return hashOf(text)
 	}
-	id := slices.Contains(s.ids, text)
-	if id && slices.Contains(kept, field) || !id && strings.HasPrefix(text, "sha256:") && len(text) == len(hashOf("x")) {
-		return text
+	if v, err := verify.ParseValue(text); err == nil && slices.Contains([]string{"value", "expected", "found"}, field) {
+		return expectedValue(v) // of which only one part can be a key ID
 	}
 	return s.text(text)
 }
 
-// kept are the fields that are left alone where they are the very word that is a key ID as well: they say something else.
-var kept = []string{"apiVersion", "kind", "id", "provider", "version", "key", "resource", "group", "state", "result", "code", "severity", "type", "mode"}
-
 // document scrubs the strings of a JSON document and leaves the rest of it as it is.
 func (s *scrubber) document(doc []byte) ([]byte, error) {
-	if len(s.ids) == 0 {
-		return doc, nil
-	}
 	var out bytes.Buffer
 	field := ""
 	for i := 0; i < len(doc); {

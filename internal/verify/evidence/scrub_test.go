@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/svmctl/svmctl/internal/encryption"
@@ -15,18 +14,19 @@ func TestScrubText(t *testing.T) {
 		ids        []string
 		text, want string
 	}{
-		{nil, "kek-1", "kek-1"},
-		{[]string{"kek-1"}, "kek-1", h("kek-1")},
+		{nil, "kms:vault:kek-1", "kms:vault:kek-1"},
 		{[]string{"kek-1"}, "kms:vault:kek-1", "kms:vault:" + h("kek-1")},
-		{[]string{"kek-1"}, "under kek-1, and kek-1.", "under " + h("kek-1") + ", and " + h("kek-1") + "."},
-		{[]string{"kek-1"}, "kek-10 xkek-1 kek-1_ kek-1-b kek-1", "kek-10 xkek-1 kek-1_ kek-1-b " + h("kek-1")},
-		{[]string{"kek-1", "kek-10"}, "kek-10,kek-1", h("kek-10") + "," + h("kek-1")},
-		{[]string{"a/b", "a/b/c"}, "a/b/c and a/b", h("a/b/c") + " and " + h("a/b")},
+		{[]string{"kek-1"}, "under kms:vault:kek-1, and kms:v:kek-1.", "under kms:vault:" + h("kek-1") + ", and kms:v:" + h("kek-1") + "."},
+		{[]string{"kek-1"}, "kms:v:kek-10 kms:v:kek-1_ kms:v:kek-1-b", "kms:v:kek-10 kms:v:kek-1_ kms:v:kek-1-b"},
+		{[]string{"kek-1", "kek-10"}, "kms:v:kek-10,kms:v:kek-1", "kms:v:" + h("kek-10") + ",kms:v:" + h("kek-1")},
+		{[]string{"a/b", "a/b/c"}, "kms:v:a/b/c and kms:v:a/b", "kms:v:" + h("a/b/c") + " and kms:v:" + h("a/b")},
 		{[]string{arn}, "--can-remove=kms:aws:" + arn, "--can-remove=kms:aws:" + h(arn)},
+		{[]string{arn}, "until " + arn + " is gone, but not " + arn + "4", "until " + h(arn) + " is gone, but not " + arn + "4"},
 		{[]string{"schlüssel"}, "kms:v:schlüssel", "kms:v:" + h("schlüssel")},
-		{[]string{"a b"}, "x a b y", "x " + h("a b") + " y"},
-		{[]string{"17", "2026", "00Z"}, "2026-11-26T12:17:00Z", "2026-11-26T12:17:00Z"},
-		{[]string{"sha256"}, "sha256", h("sha256")},
+		{[]string{"a b"}, "kms:v:a b y", "kms:v:" + h("a b") + " y"},
+		// A short ID is a word like any other.
+		{[]string{"1", "v1", "17", "2026", "00Z", "apiservers"}, "1 of 2 apiservers, v1.37.2, 127.0.0.1, 2026-11-26T12:17:00Z, SC-28(1)", "1 of 2 apiservers, v1.37.2, 127.0.0.1, 2026-11-26T12:17:00Z, SC-28(1)"},
+		{[]string{"kms"}, "kms kms: kms:a kms:kms:kms", "kms kms: kms:a kms:kms:" + h("kms")},
 	} {
 		s := (&Observed{KeyIDs: c.ids, Report: look{}.none()}).newScrubber()
 		if got := s.text(c.text); got != c.want {
@@ -57,7 +57,7 @@ func TestScrubDocument(t *testing.T) {
 				t.Errorf("%q: %s is %v, and should be %v", id, field, got[field], w)
 			}
 		}
-		if list := got["list"].([]any); list[0] != hash || !strings.HasSuffix(list[1].(string), ":"+hash) {
+		if list := got["list"].([]any); list[0] != id || list[1] != "kms:vault:"+hash {
 			t.Errorf("%q: the list is %v", id, list)
 		}
 		nested := got["nested"].(map[string]any)

@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
@@ -197,7 +198,10 @@ func checkSignature(text, statement []byte, key *PublicKey) error {
 	if err := json.Unmarshal(text, &b); err != nil {
 		return errors.New("it is no Sigstore bundle")
 	}
-	payload, err := base64.StdEncoding.DecodeString(b.Envelope.Payload)
+	if !strings.HasPrefix(b.MediaType, "application/vnd.dev.sigstore.bundle") {
+		return errors.New("it is no Sigstore bundle")
+	}
+	payload, err := base64.StdEncoding.Strict().DecodeString(b.Envelope.Payload)
 	if err != nil || b.Envelope.PayloadType != payloadType {
 		return errors.New("it holds no in-toto statement")
 	}

@@ -162,7 +162,7 @@ func unasked(why string) APIServers {
 
 // apiserver is one that answered, with what it wrote.
 func apiserver(address string, writes ...Operations) APIServer {
-	return APIServer{Address: address, IDHash: "sha256:" + address, Answered: true, MetricsRead: true, EncryptionConfig: "sha256:config", StartedAt: noon.Add(-time.Hour),
+	return APIServer{Address: address, IDHash: "sha256:" + address, Answered: true, MetricsRead: true, EncryptionConfig: "sha256:config", StartedAt: noon.Add(-time.Hour), LoadedAt: noon.Add(-time.Hour),
 		KMSKeyIDs: map[string]string{}, Flags: map[string]string{}, Overrides: []string{}, Writes: writes, Reads: []Operations{}}
 }
 

@@ -111,7 +111,14 @@ func (b *bundle) writeBytes(name string, content []byte) error {
 // its signature, and in the end the sums of everything.
 func (b *bundle) fill(o *Observed, opts Options) (*Document, error) {
 	if o.Exceptions != nil {
-		o.Exceptions.begin(o.Report.StartedAt)
+		today := o.Report.StartedAt
+		if o.Today.After(today) {
+			today = o.Today
+		}
+		o.Exceptions.begin(today)
+	}
+	if err := o.tellsNoNames(); err != nil {
+		return nil, err
 	}
 	scrub := o.newScrubber()
 	o.Exceptions.scrub(scrub)
