@@ -83,7 +83,7 @@ func TestEvidenceInDoubt(t *testing.T) {
 			t.Errorf("exit status %d\n%s", result.code, result)
 		}
 		p.wantClaims(t, "meanwhile", "SVM-E1 fail", "SVM-E2 fail", "SVM-E5 fail")
-		p.wantWhy(t, "meanwhile", "SVM-E1", "were written in plaintext while the store was read")
+		p.wantWhy(t, "meanwhile", "SVM-E1", "were written in plaintext after that revision")
 		p.etcdctl(t, "del", "/registry/secrets/late/", "--prefix")
 	})
 	t.Run("names are hidden, and approved deviations stay nameless", func(t *testing.T) {

@@ -287,7 +287,15 @@ func (t *rowWriter) close() error {
 // inertCell keeps a spreadsheet from taking a text for a formula: names are whoever's who may create objects. Some take wide characters
 // for the narrow ones.
 func inertCell(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+	first, _ := utf8.DecodeRuneInString(text)
+	formula := text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '\ufffd' // it would steer a terminal, or end the row for whoever reads line by line
+		}
+		return r
+	}, text)
+	if formula {
 		return "'" + text
 	}
 	return text

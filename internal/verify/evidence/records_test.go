@@ -57,7 +57,7 @@ func TestTableIsInert(t *testing.T) {
 }
 
 func TestInertCell(t *testing.T) {
-	for text, want := range map[string]string{"": "", "a": "a", "=": "'=", "-1": "'-1", "a=b": "a=b", "\t=": "'\t=", "\r": "'\r", "\n": "'\n", "＋": "'＋", "ß": "ß"} {
+	for text, want := range map[string]string{"": "", "a": "a", "=": "'=", "-1": "'-1", "a=b": "a=b", "\t=": "'\ufffd=", "\r": "'\ufffd", "\n": "'\ufffd", "a\x1b[31m\n": "a\ufffd[31m\ufffd", "＋": "'＋", "ß": "ß"} {
 		if got := inertCell(text); got != want {
 			t.Errorf("%q becomes %q", text, got)
 		}

@@ -207,10 +207,14 @@ func populationRows(population []evidence.Population, expected bool) []row {
 		if p.Expected != expected {
 			continue
 		}
+		state := cmp.Or(stateWords[p.State], string(p.State))
+		if p.Exception != "" {
+			state += ", covered by exception " + p.Exception
+		}
 		rows = append(rows, row{
 			Cells: []string{
-				cmp.Or(p.Resource, "(unknown)"), keyName(p.Provider, p.Version, p.Key, p.KeyIDHash), cmp.Or(stateWords[p.State], string(p.State)),
-				cmp.Or(p.Exception, "none"), number(p.Objects), number(p.Opened),
+				cmp.Or(p.Resource, "(unknown)"), keyName(p.Provider, p.Version, p.Key, p.KeyIDHash), state,
+				number(p.Objects), number(p.Opened),
 			},
 			Loud: p.Expected && (p.State == evidence.StatePlaintext || p.State == evidence.StateError),
 		})
