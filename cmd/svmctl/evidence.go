@@ -159,7 +159,7 @@ type scene struct {
 // collect makes the bundle of what was seen.
 func (f *evidenceFlags) collect(ctx context.Context, at scene, o *evidence.Observed) (*evidence.Document, error) {
 	o.Redactor, o.Exceptions, o.Clock, o.Today = f.redactor, f.approved, f.clockName, time.Now()
-	o.Tool, o.Overrides = tool(at.args), at.overrides
+	o.Tool, o.Overrides, o.Config = tool(at.args), at.overrides, at.unlocked.config()
 	o.Actor = actor(f.env)
 	o.Actor.EtcdUser, o.Actor.EtcdClientCert = at.etcd.config.User, clientCert(at.etcd)
 	o.Cluster.Label = f.label

@@ -86,7 +86,7 @@ func (j *judge) noOtherKey(found *judging) *judging {
 			c.doubt("%s", k.Reason)
 		}
 		j.needing(c, k.Key)
-		c.inherit(j.reading(among(nil)))
+		c.inherit(found)
 		return c
 	}
 	current := make(map[verify.Value]bool)

@@ -48,6 +48,7 @@ type Scan struct {
 	Time         Time           `json:"time"`
 	Cluster      Cluster        `json:"cluster"`
 	Claims       []Claim        `json:"claims"`
+	Config       *Outline       `json:"encryptionConfig"` // null: there was none at hand
 	Scope        Scope          `json:"scope"`
 	AsOf         AsOf           `json:"asOf"`
 	Completeness Completeness   `json:"completeness"`
@@ -141,6 +142,18 @@ type Member struct {
 	DBSize         string   `json:"dbSize"` // bytes
 	DBSizeInUse    string   `json:"dbSizeInUse"`
 	RaftApplied    string   `json:"raftAppliedIndex"`
+}
+
+// Outline is what an EncryptionConfiguration says, without its keys.
+type Outline struct {
+	Hash  string        `json:"hash"` // sha256:… of the file, as the apiservers' metrics have it
+	Rules []OutlineRule `json:"rules"`
+}
+
+// OutlineRule is an entry of it.
+type OutlineRule struct {
+	Resources []string `json:"resources"`
+	Providers []string `json:"providers"` // as PROVIDER:KEY, in the order in which they are tried: the first one writes
 }
 
 // Scope is what was looked at, and as large what was not.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/svmctl/svmctl/internal/audit"
+	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/verify"
 )
 
@@ -24,6 +25,7 @@ type Observed struct {
 	Cluster       Cluster
 	Overrides     []string // resources that are known to lie in another etcd
 
+	Config         *encryption.Configuration // nil: there was none at hand
 	APIServers     APIServers
 	Later          *Later
 	LaterUnknown   string

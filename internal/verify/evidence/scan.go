@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/svmctl/svmctl/internal/encryption"
 	"github.com/svmctl/svmctl/internal/etcdscan"
 	"github.com/svmctl/svmctl/internal/etcdscan/atrest"
 	"github.com/svmctl/svmctl/internal/verify"
@@ -22,7 +23,7 @@ func (o *Observed) scan(r *recorded) *Scan {
 	s := &Scan{
 		APIVersion: APIVersion, Kind: "EvidenceScan", Schema: SchemaVersion, Tool: o.Tool, Actor: o.Actor,
 		Time:    Time{StartedAt: report.StartedAt, FinishedAt: o.FinishedAt, Clock: o.Clock, Corroboration: o.Corroboration},
-		Cluster: o.Cluster, Claims: o.claims(r), Scope: o.scope(r),
+		Cluster: o.Cluster, Claims: o.claims(r), Config: outline(o.Config), Scope: o.scope(r),
 		AsOf: AsOf{Revision: report.Source.Revision, Snapshot: report.Source.Path, SnapshotHash: report.Source.SHA256, Later: o.Later, LaterUnknown: o.LaterUnknown,
 			ValidUntil: o.ValidUntil},
 		Completeness: Completeness{Read: report.Totals.Keys, Counted: report.Counted, Whole: report.Scope.Whole, Outside: report.Scope.Outside,
@@ -49,6 +50,25 @@ func (o *Observed) scan(r *recorded) *Scan {
 	s.ID = uuid.NewSHA1(identity, fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d\x00%s\x00%s", s.Cluster.KubeSystemNamespaceUID, s.Cluster.EtcdClusterID, s.AsOf.SnapshotHash,
 		s.AsOf.Revision, s.Merkle.Root, s.Time.StartedAt.Format("20060102T150405.000000000Z"))).String()
 	return s
+}
+
+// outline is an EncryptionConfiguration by its names.
+func outline(c *encryption.Configuration) *Outline {
+	if c == nil {
+		return nil
+	}
+	out := &Outline{Hash: c.Hash, Rules: []OutlineRule{}}
+	for _, rule := range c.Rules {
+		r := OutlineRule{Resources: []string{}, Providers: []string{}}
+		for _, p := range rule.Patterns {
+			r.Resources = append(r.Resources, p.String())
+		}
+		for _, i := range rule.Keys {
+			r.Providers = append(r.Providers, verify.Describe(c.Keys[i].AtRest()))
+		}
+		out.Rules = append(out.Rules, r)
+	}
+	return out
 }
 
 // openedAll tells whether every encrypted value was opened.

@@ -217,6 +217,9 @@ func failing() *evidence.Document {
 		{Resource: "configmaps", InEtcd: 611, InAPI: 612, OnlyInAPI: 1}, {Resource: "oauthclients.oauth.example.com", InEtcd: 5, Problem: "403 Forbidden"}, {Resource: "secrets", InEtcd: 1_000_000, InAPI: 1_000_000},
 	}
 	s.Cluster.Unknown = []string{"the storage version of member fd422379fda50e48: it did not answer"}
+	s.Config = &evidence.Outline{Hash: "sha256:4eeb2dd22819f007c4f0f10177e64ce9b15228ef2610dfa23f7831682a680355", Rules: []evidence.OutlineRule{
+		{Resources: []string{"secrets", "configmaps"}, Providers: []string{"aescbc:key2", "aescbc:key1", "identity"}}, {Resources: []string{"*.*"}, Providers: []string{"identity"}}}}
+	s.AsOf.ValidUntil = at(0, 0, 0).AddDate(0, 3, 0)
 	s.Exceptions = []evidence.ExceptionUse{{ID: "EX-7", Expires: at(0, 0, 0).AddDate(0, 0, -13), Expired: true, Objects: 1}, {ID: "EX-12", Expires: at(0, 0, 0).AddDate(0, 3, 0), Objects: 20}}
 	d.Exceptions = &evidence.Exceptions{Exceptions: []evidence.Exception{
 		{

@@ -72,6 +72,16 @@ func provenance(s *evidence.Scan) []fact {
 	if len(t.Arguments) > 0 {
 		facts = append(facts, fact{Term: "Arguments", Texts: []string{strings.Join(t.Arguments, " ")}, Code: true})
 	}
+	if c := s.Config; c != nil {
+		texts := []string{c.Hash}
+		for _, r := range c.Rules {
+			texts = append(texts, strings.Join(r.Resources, ", ")+": "+strings.Join(r.Providers, ", then ")+"; the first one writes")
+		}
+		facts = append(facts, fact{Term: "EncryptionConfiguration", Texts: texts})
+	}
+	if !s.AsOf.ValidUntil.IsZero() {
+		facts = append(facts, fact{Term: "Another one is due", Texts: []string{clock(s.AsOf.ValidUntil)}})
+	}
 	facts = append(facts, fact{Term: "ID of this evidence", Texts: []string{cmp.Or(s.ID, notKnown)}, Code: true})
 	m := s.Merkle
 	facts = append(facts,
