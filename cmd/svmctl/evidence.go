@@ -108,7 +108,7 @@ func (f *evidenceFlags) prepare(file bool) error {
 			return fmt.Errorf("reading --exceptions: %w", err)
 		}
 		if f.approved, err = evidence.ParseExceptions(text); err != nil {
-			return &exitError{code: exitFailed, err: fmt.Errorf("--exceptions %s: %w", f.exceptions, err), hints: []string{"docs/evidence.md shows such a file"}}
+			return &exitError{code: exitFailed, err: fmt.Errorf("--exceptions %s: %w", f.exceptions, err), hints: []string{"docs/evidence-format.md shows such a file"}}
 		}
 	}
 	if f.signKey != "" {

@@ -114,7 +114,7 @@ func TestDerivedValuesDiffer(t *testing.T) {
 	if len(r.salt(a)) != saltLength {
 		t.Errorf("a salt has %d bytes", len(r.salt(a)))
 	}
-	// As docs/evidence.md tells auditors.
+	// As docs/evidence-format.md tells.
 	mac := func(key []byte, text string) []byte {
 		h := hmac.New(sha256.New, key)
 		h.Write([]byte(text))
@@ -122,7 +122,7 @@ func TestDerivedValuesDiffer(t *testing.T) {
 	}
 	opening := mac(bytes.TrimSpace(redactionKey), "svmctl name v1\x00"+a)
 	if want := "hmac:" + hex.EncodeToString(mac(opening, a)); hidden(r.opening(a), a) != want {
-		t.Errorf("the name is hidden as %s; docs/evidence.md has %s", hidden(r.opening(a), a), want)
+		t.Errorf("the name is hidden as %s; docs/evidence-format.md has %s", hidden(r.opening(a), a), want)
 	}
 }
 
