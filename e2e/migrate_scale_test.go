@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -69,7 +70,8 @@ func TestMigrateFiveThousand(t *testing.T) {
 			writes int // after which it is sent
 		}{{os.Interrupt, 2500}, {syscall.SIGTERM, 1000}} {
 			begin := p.revision(t)
-			run := p.start(t, "migrate", "secrets", "--to", "aescbc:key1", "--yes", "-o", "json")
+			bundle := fmt.Sprintf("interrupted-%d", stage.writes)
+			run := p.start(t, "migrate", "secrets", "--to", "aescbc:key1", "--yes", "-o", "json", "--evidence", bundle)
 			p.awaitWrites(t, begin, stage.writes)
 			if err := run.cmd.Process.Signal(stage.signal); err != nil {
 				t.Fatal(err)
@@ -85,6 +87,9 @@ func TestMigrateFiveThousand(t *testing.T) {
 				t.Errorf("outcomes are %+v after %d had been rewritten before", report.Outcomes, settled)
 			}
 			settled += report.Outcomes.Rewritten
+			p.wantClaims(t, bundle, "SVM-E2 fail", "SVM-E6 fail")
+			p.wantWhy(t, bundle, "SVM-E6", "it ended early: Interrupted")
+			p.svmctl(t, "evidence", "verify", bundle).wantCode(t, 0)
 			if under := p.countUnder(t, "aescbc:key1"); under != settled {
 				t.Errorf("etcd holds %d secrets under key1, and the reports speak of %d", under, settled)
 			}
