@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
@@ -59,6 +58,17 @@ func (r *Recorder) writeRecords(report *audit.Report, redactor *Redactor, except
 	}
 	classes := make(map[class]int64)
 	var t tree
+	w := newDrafting(forms, redactor, table != nil)
+	defer w.making.Wait()
+	write := func(drafts []draft) error {
+		for i := range drafts {
+			d := &drafts[i]
+			if err := cmp.Or(d.err, t.add(d.leaf), out.write(d.salt, d.text), table.write(d.row)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for item, err := range r.taken.All() {
 		if err != nil {
 			return nil, err
@@ -69,18 +79,12 @@ func (r *Recorder) writeRecords(report *audit.Report, redactor *Redactor, except
 			id, expired = exceptions.match(key.Parse(f.entry.Root, item.Key), f.codes)
 		}
 		classes[class{item.Entry, id, expired}]++
-		record, salt := f.line(item, redactor, id), redactor.salt(item.Key)
-		text, err := json.Marshal(record)
-		if err != nil {
+		if err := write(w.take(item, id)); err != nil {
 			return nil, err
 		}
-		if err := t.add(leaf(salt, text)); err != nil {
-			return nil, err
-		}
-		if err := out.write(salt, text); err != nil {
-			return nil, err
-		}
-		if err := table.write(record); err != nil {
+	}
+	for range 2 {
+		if err := write(w.handOver()); err != nil {
 			return nil, err
 		}
 	}
@@ -231,11 +235,11 @@ func newRowWriter(w io.Writer) *rowWriter {
 	return t
 }
 
-func (t *rowWriter) write(r Record) error {
+func (t *rowWriter) write(row []string) error {
 	if t == nil {
 		return nil
 	}
-	return t.csv.Write(r.row())
+	return t.csv.Write(row)
 }
 
 // row is the record in the order of columns. It follows from what stands in its line.
@@ -251,7 +255,10 @@ func (r Record) row() []string {
 	row := []string{r.Key, r.Resource, r.Group, r.Namespace, r.Mod, r.Create, r.Writes, string(r.Provider), r.Form, r.KeyName, r.KeyIDHash,
 		r.StoredAs, r.Kind, string(r.Encoding), string(r.Opened), vouched, r.Note, string(r.State), strings.Join(codes, " "), r.Exception}
 	for i, cell := range row {
-		row[i] = inertCell(string([]rune(cell)))
+		if !utf8.ValidString(cell) {
+			cell = string([]rune(cell))
+		}
+		row[i] = inertCell(cell)
 	}
 	return row
 }

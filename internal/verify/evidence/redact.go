@@ -30,6 +30,7 @@ const sealBlock = 64
 // It is not safe for concurrent use.
 type Redactor struct {
 	mode  Mode
+	key   []byte
 	keyed hash.Hash // HMAC with the key
 	aead  cipher.AEAD
 	made  bool // for one bundle: nobody has the key
@@ -53,13 +54,20 @@ func NewRedactor(mode Mode, keyFile []byte) (*Redactor, error) {
 	case len(key) < minRedactionKey:
 		return nil, fmt.Errorf("a redaction key has %d bytes at least, and this one %d", minRedactionKey, len(key))
 	}
-	r := &Redactor{mode: mode, keyed: hmac.New(sha256.New, key), made: keyFile == nil}
+	r := &Redactor{mode: mode, key: key, keyed: hmac.New(sha256.New, key), made: keyFile == nil}
 	block, err := aes.NewCipher(r.derive("seal", ""))
 	if err != nil {
 		return nil, err
 	}
 	r.aead, err = cipher.NewGCM(block)
 	return r, err
+}
+
+// twin is one that does the same, for another goroutine.
+func (r *Redactor) twin() *Redactor {
+	t := *r
+	t.keyed = hmac.New(sha256.New, r.key)
+	return &t
 }
 
 // derive is a keyed hash for one purpose.
