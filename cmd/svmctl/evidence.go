@@ -7,11 +7,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -203,7 +205,14 @@ func (f *evidenceFlags) lookThrough(ctx context.Context, at scene, o *evidence.O
 		return fmt.Errorf("looking through --residue: %w", err)
 	}
 	o.Residue, o.Residuals = report, &evidence.Residuals{Left: []string{}, Untold: append([]string{}, report.Warnings...)}
+	places := make(map[string]bool)
 	for _, file := range report.Files {
+		switch file.Kind {
+		case residue.Snapshot, residue.Database:
+			places["older revisions"], places["free pages"] = true, true
+		case residue.Log, residue.RaftSnapshot:
+			places[evidence.WALPlace] = true
+		}
 		name := file.Path
 		if file.SHA256 != "" {
 			name += " (SHA-256 " + file.SHA256[:12] + "…)"
@@ -213,6 +222,7 @@ func (f *evidenceFlags) lookThrough(ctx context.Context, at scene, o *evidence.O
 			o.Residuals.Untold = append(o.Residuals.Untold, file.Path+": "+file.Problem)
 		}
 	}
+	o.Residuals.Places = slices.Sorted(maps.Keys(places))
 	for _, step := range report.Steps {
 		o.Residuals.Left = append(o.Residuals.Left, fmt.Sprintf("%d values are left behind in %s (%s)", step.Values, step.Path, step.Place))
 	}

@@ -136,6 +136,9 @@ func readRedactionKey(file string) (*evidence.Redactor, error) {
 
 // compare reads the store again: at the revision of the bundle, if that is still to be had, and at the newest.
 func (p *program) compare(ctx context.Context, etcd *etcdFlags, dir string, redactor *evidence.Redactor, result *evidence.Verification) error {
+	if result.Scan == nil {
+		return result.Compare(ctx, dir, redactor, nil, "", nil)
+	}
 	prefixes, revision, err := result.Scanned()
 	if err != nil {
 		return err

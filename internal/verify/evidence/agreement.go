@@ -43,8 +43,8 @@ func (c *checking) agreement() {
 		}
 	}
 	for _, x := range s.Exceptions {
-		if x.Expired != !s.Time.StartedAt.Before(x.Expires) {
-			check.wrong(ScanFile, "the exception %s has an end, and it says otherwise whether that had come", printable(x.ID))
+		if !x.Expired && !s.Time.StartedAt.Before(x.Expires) {
+			check.wrong(ScanFile, "the exception %s had expired, and it says otherwise", printable(x.ID))
 		}
 	}
 	same := func(a, b ExceptionUse) bool {

@@ -98,7 +98,7 @@ func TestForgedNumbers(t *testing.T) {
 		{"revision", ofScan(func(s *Scan) { s.AsOf.Revision++ }), ScanFile, "it speaks of the revisions"},
 		{"an earlier revision", ofScan(func(s *Scan) { s.AsOf.Revision--; s.Audit.Source.Revision-- }), RecordsFile, "was written after revision"},
 		{"an exception covers more", ofScan(func(s *Scan) { s.Exceptions[0].Objects++ }), ScanFile, "the exception"},
-		{"an exception has not expired", ofScan(func(s *Scan) { s.Exceptions[0].Expires = noon }), ScanFile, "whether that had come"},
+		{"an exception has not expired", ofScan(func(s *Scan) { s.Exceptions[0].Expires = noon }), ScanFile, "had expired, and it says otherwise"},
 		{"an exception expires later", ofScan(func(s *Scan) { s.Exceptions[0].Expires = noon.AddDate(5, 0, 0) }), ExceptionsFile, "not those of scan.json"},
 		{"an exception less", ofScan(func(s *Scan) { s.Exceptions = []ExceptionUse{} }), ExceptionsFile, "if and only if"},
 		{"the API matches", ofScan(func(s *Scan) { s.Completeness.API.Resources[0].OnlyInAPI++ }), ScanFile, "lists differences"},

@@ -244,6 +244,10 @@ func (c *checking) statement() {
 		return
 	}
 	var s Statement
+	if other := c.otherSchema(); other != "" {
+		check.open(StatementFile, "%s", other)
+		return
+	}
 	if strictly(text, &s) != nil || valid(StatementFile, text) != nil || s.Type != statementType || s.PredicateType != PredicateType {
 		check.wrong(StatementFile, "it is no statement of svmctl")
 		return

@@ -43,7 +43,7 @@ func (j *judging) limitedBy(ids ...string) { j.Limitations = append(j.Limitation
 
 func (j *judging) claim() Claim {
 	c := j.Claim
-	c.Why = slices.Concat(j.against, j.open)
+	c.Why = unique(slices.Concat(j.against, j.open))
 	switch {
 	case j.failing():
 		c.Result = Fail
@@ -59,6 +59,17 @@ func (j *judging) claim() Claim {
 	}
 	c.Controls = controlsOf(c.ID)
 	return c
+}
+
+// unique leaves each text once, where it stands first.
+func unique(texts []string) []string {
+	var once []string
+	for _, t := range texts {
+		if !slices.Contains(once, t) {
+			once = append(once, t)
+		}
+	}
+	return once
 }
 
 // judge is the court.

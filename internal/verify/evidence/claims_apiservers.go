@@ -166,19 +166,22 @@ func (j *judge) writtenBy(c *judging, s APIServer, want verify.Expectation) int6
 	if s.EncryptionConfig == "" {
 		c.doubt("the apiserver at %s has loaded no EncryptionConfiguration: it counts nothing of what it writes", s.Address)
 	}
-	if reloaded := !s.LoadedAt.Equal(s.StartedAt) || s.StartedAt.IsZero(); reloaded || other > 0 {
-		// It has not written as it does now for as long as it runs. What it wrote of a resource that its configuration did not cover it
-		// has not counted. Of a process that was asked before, and wrote as it does now already, what came since is known.
+	reloaded := !s.LoadedAt.Equal(s.StartedAt) || s.StartedAt.IsZero()
+	if asked := !j.APIServers.EarlierAt.IsZero(); asked || reloaded || other > 0 {
+		// It may not have written as it does now for as long as it runs, and what it wrote of a resource that its configuration did not
+		// cover it has not counted. Of a process that was asked before, and wrote as it does now already, what came since is known.
 		before, ok := j.before(s)
 		switch {
 		case !ok && reloaded:
 			c.doubt("the apiserver at %s loaded its configuration, or changed its KMS key, after it was started: what it wrote before its counters do not tell", s.Address)
 			return right
+		case !ok && asked:
+			c.doubt("the apiserver at %s is not the process that ran before: what that one wrote is not known", s.Address)
+			return right
 		case ok:
 			rightBefore, otherBefore, _ := before.counted(want)
 			right, other = right-rightBefore, other-otherBefore
 			j.state5(c, j.APIServers.EarlierAt)
-			j.restarted(c)
 		}
 	}
 	if other > 0 {
@@ -199,15 +202,6 @@ func (j *judge) before(s APIServer) (APIServer, bool) {
 		}
 	}
 	return APIServer{}, false
-}
-
-// restarted doubts what apiservers wrote between a migration's beginning and their own start: their counters do not tell.
-func (j *judge) restarted(c *judging) {
-	for _, s := range j.APIServers.Servers {
-		if s.Answered && (s.StartedAt.IsZero() || s.StartedAt.After(j.APIServers.EarlierAt)) {
-			c.inherit(&judging{open: []string{"the apiserver at " + s.Address + " was started later"}})
-		}
-	}
 }
 
 // counted is how much of a resource an apiserver has written as is expected, and otherwise. It is not ok where it counts all resources

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -164,10 +165,20 @@ func (j *judge) twins(c *judging) {
 // needing holds against the claim what of the records is under a key after all.
 func (j *judge) needing(c *judging, name string) {
 	v, err := verify.ParseValue(name)
+	plain := v.Provider == string(atrest.Identity)
 	for _, n := range j.recorded.counts {
-		if e := n.form.entry; err == nil && encrypts(v) && v.Matches(e.AtRest) {
+		switch e := n.form.entry; {
+		case err == nil && encrypts(v) && v.Matches(e.AtRest):
 			c.fail("%d %s are under it", n.objects, resourceName(e))
+		case plain && n.form.state == StatePlaintext:
+			c.fail("%d %s are in plaintext", n.objects, resourceName(e))
+		case n.form.unclear():
+			c.doubt("%d %s are not understood, or cannot be opened", n.objects, resourceName(e))
 		}
+	}
+	j.laterUnknown(c)
+	if j.Later != nil && j.Later.Plaintext > 0 && plain {
+		c.fail("%d objects were written in plaintext after that revision", j.Later.Plaintext)
 	}
 	if j.Later != nil && j.Later.OtherKey > 0 {
 		c.doubt("%d objects were written under another key than the expected one after that revision", j.Later.OtherKey)
@@ -253,7 +264,7 @@ func (j *judge) rotated(underKey, found *judging) *judging {
 	}
 	if keyed {
 		c.against = append(c.against, underKey.against...)
-		c.Exceptions = underKey.Exceptions
+		c.Exceptions = slices.Clone(underKey.Exceptions)
 		c.inherit(underKey)
 	}
 	if versioned || !keyed {
@@ -261,6 +272,9 @@ func (j *judge) rotated(underKey, found *judging) *judging {
 	}
 	if versioned {
 		j.atVersion(c)
+	}
+	if len(c.Exceptions) > 0 {
+		c.Statement = fmt.Sprintf("%s, but for what approved exceptions cover (%s).", strings.TrimSuffix(c.Statement, "."), strings.Join(c.Exceptions, ", "))
 	}
 	if !keyed && !versioned {
 		c.doubt("nothing was expected, so that nothing shows what is finished")
@@ -280,8 +294,12 @@ func (j *judge) expectsVersions() bool {
 func (j *judge) atVersion(c *judging) {
 	for _, n := range j.recorded.counts {
 		switch {
+		case !n.form.has(verify.StaleVersion) && !n.form.has(verify.UnservedVersion):
 		case n.approved():
-		case n.form.has(verify.StaleVersion), n.form.has(verify.UnservedVersion):
+			if !slices.Contains(c.Exceptions, n.exception) {
+				c.Exceptions = append(c.Exceptions, n.exception)
+			}
+		default:
 			c.fail("%d %s are stored as %s", n.objects, resourceName(n.form.entry), n.form.entry.Stored.APIVersion)
 		}
 	}
@@ -324,6 +342,9 @@ func (j *judge) history(found *judging) *judging {
 	for _, g := range h.Groups {
 		r := verify.Resource{Group: g.Group, Name: g.Resource}
 		want, ok := j.Report.Judged().ForGroup(etcdscan.Group{Root: g.Root, Group: g.Group, Resource: g.Resource})
+		if meant, named := j.Report.Judged().For(r); g.Resource != "" && !ok && named && encrypts(meant.Value) {
+			c.doubt("%d older revisions of %s under %s were not judged: the EncryptionConfiguration is that of another storage root", g.Revisions, r, g.Root)
+		}
 		switch {
 		case g.Resource == "", ok && !encrypts(want.Value), !ok && len(j.Report.Judged()) > 0:
 		case g.AtRest.Provider == atrest.Unknown:
@@ -379,15 +400,20 @@ func (j *judge) residuals(underKey *judging) *judging {
 		c.doubt("nobody looked: --residue looks through files of etcd's")
 		return c
 	}
-	c.state("In the files of etcd's that were given, %s, nothing is left of old keys and of plaintext: not in older revisions, not in free pages, not in the write-ahead log.", strings.Join(r.Files, ", "))
+	c.state("In the files of etcd's that were given, %s, nothing is left of old keys and of plaintext (%s).", strings.Join(r.Files, ", "), strings.Join(r.Places, ", "))
 	c.against, c.open = slices.Clone(r.Left), slices.Clone(r.Untold)
 	switch {
 	case len(r.Files) == 0:
 		c.doubt("no file was looked through")
 	case !j.expectsKeys():
 		c.doubt("no key was expected, so that none is an old one")
-	case underKey.failing():
+	case underKey.failing() || len(underKey.Exceptions) > 0:
 		c.doubt("not all live objects are under the expected key, and what they are under is not called old here")
+	}
+	for _, e := range j.Report.Judged() {
+		if e.Value.Provider == string(atrest.KMS) && e.Value.KeyID == "" {
+			c.doubt("%s: no key ID was expected of %s, so that none is called old", e.Resource, e.Value)
+		}
 	}
 	c.basis("%d files were looked through", len(r.Files))
 	return c

@@ -135,11 +135,12 @@ func choose(lines iter.Seq2[readLine, error], wanted Wanted, scan *Scan, redacto
 			return nil, fmt.Errorf("%s: %w", RecordsFile, err)
 		}
 		n++
-		_, named := missing[l.Record.Key]
+		name := l.Record.etcdKey()
+		_, named := missing[name]
 		if !named && !slices.Contains(wanted.Indexes, n) {
 			continue
 		}
-		delete(missing, l.Record.Key)
+		delete(missing, name)
 		d := Disclosed{Index: n, Salt: l.Salt, Record: slices.Clone(l.raw), Key: l.Record.Key, Bytes: l.Record.KeyBytes, Proof: []string{}}
 		if scan.Redaction.Mode != Names {
 			if d.Key, err = redactor.unseal(l.Record.Sealed); err != nil {

@@ -30,7 +30,7 @@ func LookOn(ctx context.Context, store etcdscan.Source, report *audit.Report, op
 			later.Plaintext++
 		case f.has(verify.StaleKey):
 			later.OtherKey++
-		case f.state == StateUnknown, f.state == StateError:
+		case f.unclear(), f.has(verify.UnknownKeyID), f.has(verify.AmbiguousKey):
 			later.Unknown++
 		}
 		return nil

@@ -1,5 +1,7 @@
 package evidence
 
+import "slices"
+
 import "github.com/svmctl/svmctl/internal/etcdscan/atrest"
 
 // limitationTexts are what a bundle cannot show, whatever is in it. L3 and L4 go on with what providerLimits say of each provider.
@@ -46,7 +48,7 @@ var providerLimits = []providerLimit{
 
 // limitations are those that hold for a scan: opened, if every encrypted value in it was opened and is the object that its key names;
 // and the providers that were found, each with its version.
-func limitations(s *Scan, opened, residue bool, providers map[string]bool) []Limitation {
+func limitations(s *Scan, opened bool, looked []string, providers map[string]bool) []Limitation {
 	encrypted := false
 	for provider, found := range providers {
 		encrypted = encrypted || found && provider != string(atrest.Identity)
@@ -84,12 +86,15 @@ func limitations(s *Scan, opened, residue bool, providers map[string]bool) []Lim
 			if s.Audit == nil || s.Audit.History == nil {
 				l.Text += ", old revisions until etcd is compacted (--history counts what is left in them)"
 			}
-			if !residue {
+			switch {
+			case len(looked) > 0 && !slices.Contains(looked, WALPlace):
+				l.Text += ", its write-ahead log"
+			case len(looked) == 0:
 				l.Text += ", free pages until it is defragmented, its write-ahead log, snapshots and backups (--residue counts what is left in etcd's files)"
 			}
 			l.Text += "."
 		case "L9":
-			if !residue {
+			if len(looked) == 0 {
 				continue
 			}
 		case "L4":

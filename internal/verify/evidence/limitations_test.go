@@ -52,7 +52,7 @@ func TestLimitationsOfScan(t *testing.T) {
 			}
 			var ids []string
 			var texts strings.Builder
-			for _, l := range limitations(c.scan, c.opened, false, providers) {
+			for _, l := range limitations(c.scan, c.opened, nil, providers) {
 				ids = append(ids, l.ID)
 				texts.WriteString(l.Text + "\n")
 			}
@@ -79,8 +79,8 @@ func TestLimitationTextsStay(t *testing.T) {
 	for _, l := range providerLimits {
 		all[l.provider] = true
 	}
-	first := limitations(&Scan{}, false, true, all)
-	second := limitations(&Scan{}, false, true, all)
+	first := limitations(&Scan{}, false, []string{WALPlace}, all)
+	second := limitations(&Scan{}, false, []string{WALPlace}, all)
 	for i := range first {
 		if first[i] != second[i] {
 			t.Errorf("%s changed from %q to %q", first[i].ID, first[i].Text, second[i].Text)

@@ -54,9 +54,13 @@ type Rotation struct {
 	Began, Done time.Time
 }
 
+// WALPlace is the write-ahead log among the places of Residuals.
+const WALPlace = "write-ahead log"
+
 // Residuals are what files of etcd's come to.
 type Residuals struct {
 	Files  []string // each with its digest, where it has one
+	Places []string // that were looked through in them
 	Left   []string // what was left behind, and where
 	Untold []string // why that may not be all
 }

@@ -38,31 +38,44 @@ func (c *checking) against(claim string) Problem {
 	in := func(file, message string) Problem { return Problem{file, message} }
 	switch claim {
 	case "SVM-E1":
-		if !s.nothingMissing(among(s.Scope.Resources)) || later.Plaintext > 0 || s.amiss(func(p Population) bool { return p.State == StatePlaintext }) {
+		if !s.nothingMissing(among(s.Scope.Resources)) || later.Plaintext+later.Unknown > 0 || s.amiss(func(p Population) bool { return p.State == StatePlaintext }) {
 			return in(ScanFile, "objects are in plaintext, not understood or missing")
 		}
 	case "SVM-E2":
-		if !s.nothingMissing(among(s.Scope.Resources)) || later.Plaintext+later.OtherKey > 0 || s.amiss(s.otherwise) {
+		if !s.nothingMissing(among(s.Scope.Resources)) || later.Plaintext+later.OtherKey+later.Unknown > 0 || s.amiss(s.otherwise) {
 			return in(ScanFile, "objects are not under the expected key, not understood or missing")
 		}
 	case "SVM-E3":
-		if c.doc.Keys == nil && (!s.nothingMissing(among(nil)) || later.OtherKey > 0 || slices.ContainsFunc(s.Population, s.underNoneExpected)) {
-			return in(ScanFile, "objects are under other keys, not understood or missing")
+		if !s.nothingMissing(among(nil)) || later.Unknown > 0 {
+			return in(ScanFile, "objects are not understood, or missing")
+		}
+		asked, answer := c.canRemove()
+		switch v, err := verify.ParseValue(asked); {
+		case asked == "" && (later.OtherKey > 0 || slices.ContainsFunc(s.Population, s.underNoneExpected)):
+			return in(ScanFile, "objects are under other keys")
+		case asked == "":
+		case answer != "yes":
+			return in(KeysFile, "the key is needed, or nobody knows")
+		case err == nil && encrypts(v) && slices.ContainsFunc(s.Population, func(p Population) bool { return v.Matches(p.atRest()) }):
+			return in(ScanFile, "objects are under the key")
 		}
 	case "SVM-E4":
 		if servers == nil || servers.Agree == nil || !*servers.Agree || !servers.Counted || servers.Answered < servers.Known || servers.loadedOther() {
 			return in(APIServersFile, "the apiservers do not agree")
 		}
 	case "SVM-E5":
-		if servers == nil || !servers.Counted || servers.Answered < servers.Known || later.Plaintext+later.OtherKey > 0 {
+		if servers == nil || servers.Agree == nil || !*servers.Agree || !servers.Counted || servers.Answered < servers.Known || servers.loadedOther() || later.Plaintext+later.OtherKey+later.Unknown > 0 {
 			return in(APIServersFile, "not every apiserver was asked, or something was written otherwise")
 		}
 	case "SVM-E6":
 		if m := c.doc.Migration; m == nil || m.After == nil || m.After.Verdict != verify.Complete {
 			return in(MigrationFile, "no migration is Complete")
 		}
+		if slices.ContainsFunc(s.expectations(), func(e verify.Expectation) bool { return encrypts(e.Value) }) && s.amiss(s.otherwise) {
+			return in(ScanFile, "objects are not under the expected key")
+		}
 	case "SVM-E7":
-		if s.Audit.History == nil || !s.Completeness.Whole || s.olderOtherwise() {
+		if s.Audit.History == nil || !s.nothingMissing(among(s.Scope.Resources)) || later.Plaintext+later.OtherKey+later.Unknown > 0 || s.olderOtherwise() {
 			return in(ScanFile, "no history was read, or older revisions are not under the expected key")
 		}
 	case "SVM-E8":
@@ -80,6 +93,21 @@ func (c *checking) against(claim string) Problem {
 		}
 	}
 	return Problem{}
+}
+
+// canRemove is the key that keys.json answers for, and the answer; empty where it was asked about none.
+func (c *checking) canRemove() (key, answer string) {
+	if c.doc.Keys == nil {
+		return "", ""
+	}
+	var report struct {
+		CanRemove *struct{ Key, Answer string } `json:"canRemove"`
+	}
+	text, err := json.Marshal(c.doc.Keys)
+	if err != nil || json.Unmarshal(text, &report) != nil || report.CanRemove == nil {
+		return "", ""
+	}
+	return report.CanRemove.Key, report.CanRemove.Answer
 }
 
 // nothingMissing tells whether all of some resources was read.

@@ -41,7 +41,7 @@ func (o *Observed) scan(r *recorded) *Scan {
 	s.Cluster.Unknown = append([]string{}, s.Cluster.Unknown...)
 	s.Cluster.EtcdMembers = append([]Member{}, s.Cluster.EtcdMembers...)
 	s.Time.Corroboration = append([]Corroboration{}, s.Time.Corroboration...)
-	s.Limitations = limitations(s, o.openedAll(r), o.Residuals != nil, o.providers())
+	s.Limitations = limitations(s, o.openedAll(r), o.placesLookedThrough(), o.providers())
 	for i := range s.Claims {
 		s.Claims[i].Limitations = slices.DeleteFunc(s.Claims[i].Limitations, func(id string) bool {
 			return !slices.ContainsFunc(s.Limitations, func(l Limitation) bool { return l.ID == id })
@@ -69,6 +69,14 @@ func outline(c *encryption.Configuration) *Outline {
 		out.Rules = append(out.Rules, r)
 	}
 	return out
+}
+
+// placesLookedThrough are those in files of etcd's.
+func (o *Observed) placesLookedThrough() []string {
+	if o.Residuals == nil {
+		return nil
+	}
+	return o.Residuals.Places
 }
 
 // openedAll tells whether every encrypted value was opened.
