@@ -72,7 +72,7 @@ func unique(texts []string) []string {
 	return once
 }
 
-// judge is the court.
+// judge goes over what was observed, claim by claim.
 type judge struct {
 	*Observed
 	recorded *recorded
